@@ -1,0 +1,1 @@
+//! HTTP client with TLS, protobuf writing and compression, shared by both directions.

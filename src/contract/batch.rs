@@ -1,0 +1,98 @@
+//! A batch: events of one origin and one kind, with what must be given back for them.
+
+use std::sync::Arc;
+
+use crate::event::{Log, Metric};
+use crate::incident::Incident;
+use crate::memory::Permit;
+use crate::receipt::Receipt;
+
+/// The events of a batch; their kind is asked once a batch, not once an event.
+#[derive(Debug)]
+pub enum Events {
+    /// Samples.
+    Metrics(Vec<Metric>),
+    /// Log records, in the order they were read.
+    Logs(Vec<Log>),
+    /// State changes of incidents.
+    Incidents(Vec<Incident>),
+}
+
+impl Events {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Events::Metrics(metrics) => metrics.len(),
+            Events::Logs(logs) => logs.len(),
+            Events::Incidents(incidents) => incidents.len(),
+        }
+    }
+
+    /// None left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which kind they are.
+    pub fn kind(&self) -> Kinds {
+        match self {
+            Events::Metrics(_) => Kinds::METRICS,
+            Events::Logs(_) => Kinds::LOGS,
+            Events::Incidents(_) => Kinds::INCIDENTS,
+        }
+    }
+
+    /// What they occupy: lines by their length, the rest by its records. Labels are shared and not counted.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Events::Metrics(metrics) => size_of_val(&metrics[..]),
+            Events::Logs(logs) => logs.iter().map(|log| size_of::<Log>() + log.body.len()).sum(),
+            Events::Incidents(incidents) => incidents.len() * 2048, // a sentence and ten contributions
+        }
+    }
+}
+
+/// A set of kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Samples.
+    pub const METRICS: Kinds = Kinds(1);
+    /// Log records.
+    pub const LOGS: Kinds = Kinds(2);
+    /// Incidents.
+    pub const INCIDENTS: Kinds = Kinds(4);
+
+    /// Both.
+    pub const fn and(self, other: Kinds) -> Kinds {
+        Kinds(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in this set.
+    pub const fn contains(self, other: Kinds) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Events of one origin. Moved through the transforms of its lane, then frozen and shared by all outputs.
+#[derive(Debug)]
+pub struct Batch {
+    /// The alias of the input or observer that made it.
+    pub origin: Arc<str>,
+    /// Which of the origin's sources (a file, a partition) it came from: its watermark is kept apart.
+    pub source: u64,
+    /// The events.
+    pub events: Events,
+    /// What the input wants to hear about; taken by the engine when the batch is frozen.
+    pub receipt: Option<Receipt>,
+    /// The memory it may use; given back when the batch is dropped.
+    pub permit: Option<Permit>,
+}
+
+impl Batch {
+    /// A batch with nothing to give back.
+    pub fn new(origin: Arc<str>, events: Events) -> Self {
+        Batch { origin, source: 0, events, receipt: None, permit: None }
+    }
+}

@@ -1,0 +1,79 @@
+//! An incident: one change of its state, with the whole explanation (DESIGN section 6).
+
+use serde::{Deserialize, Serialize};
+
+/// Where an incident stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The score passed the boundary.
+    Detected,
+    /// It stayed there, or went far enough beyond.
+    Confirmed,
+    /// It met the rule for a page.
+    Notified,
+    /// The score is back below the boundary, not yet for long enough.
+    Recovering,
+    /// Over.
+    Resolved,
+}
+
+/// Which way a feature moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Above what was expected.
+    Up,
+    /// Below what was expected.
+    Down,
+}
+
+/// How much one feature raised the score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// The signal's name, for example `error_rate`.
+    pub feature: String,
+    /// 0..=1; the shares of an incident sum to 1.
+    pub share: f64,
+    /// Which way it moved.
+    pub direction: Direction,
+    /// Its value, in the signal's own unit.
+    pub value: f64,
+    /// What was expected, in the same unit.
+    pub expected: f64,
+    /// Lower end of the usual band.
+    pub lower: f64,
+    /// Upper end of the usual band.
+    pub upper: f64,
+}
+
+/// One change of an incident's state. The first field is the sentence a person reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Stable over all changes of one incident.
+    pub key: String,
+    /// The detector's alias.
+    pub detector: String,
+    /// The host.
+    pub host: String,
+    /// The group the detector watches (for example a site), empty for the host itself.
+    pub group: String,
+    /// The state entered.
+    pub state: State,
+    /// When the state was entered: milliseconds since 1970 UTC.
+    pub time_ms: i64,
+    /// When the incident began.
+    pub started_ms: i64,
+    /// 1.0 is the boundary; the highest since the last change.
+    pub score: f64,
+    /// Score of each model, 1.0 at its boundary.
+    pub models: Vec<(String, f64)>,
+    /// Largest share first. Empty when no feature left its own band: then it is the combination.
+    pub contributions: Vec<Contribution>,
+    /// Signals within their bands.
+    pub normal: Vec<String>,
+    /// Why a person was or was not called.
+    pub reason: String,
+}

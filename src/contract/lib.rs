@@ -1,0 +1,47 @@
+//! What the engine and the plugins agree on. One page a file; depends on no other package of ours.
+//!
+//! Read in this order: what flows ([`event`], [`batch`]), what comes back ([`receipt`]), what bounds it
+//! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`], [`output`]), and the handles a plugin
+//! is given ([`context`], [`history`], [`trainer`], [`telemetry`]).
+
+pub mod event;
+
+pub mod incident;
+
+pub mod batch;
+
+pub mod receipt;
+
+pub mod memory;
+
+pub mod plugin;
+
+pub mod input;
+
+pub mod processor;
+
+pub mod output;
+
+pub mod context;
+
+pub mod history;
+
+pub mod trainer;
+
+pub mod telemetry;
+
+pub mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Events, Kinds};
+pub use context::Context;
+pub use event::{Field, Fields, Kind, Labels, Log, Metric, Name, Series, Value};
+pub use incident::Incident;
+pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
+pub use memory::{Memory, Permit};
+pub use output::{Output, Piece, WriteError};
+pub use plugin::{Cause, ConfigError, Entry, Plugin};
+pub use processor::{Emit, Observer, Processor, Transform};
+pub use receipt::{Fate, Receipt};

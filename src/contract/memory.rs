@@ -1,0 +1,68 @@
+//! Memory as a semaphore of bytes: the only back-pressure there is.
+//!
+//! Whoever makes a batch takes a permit before it reads, charged by the capacity it pins. A permit is given back when
+//! the last holder of its batch lets go. Sources that can wait (files) wait here; nothing waits at a queue.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A budget of bytes, shared by cloning.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    free: Arc<Semaphore>,
+    capacity: usize,
+}
+
+/// Bytes taken from a budget, given back on drop.
+#[derive(Debug)]
+pub struct Permit {
+    held: OwnedSemaphorePermit,
+}
+
+impl Memory {
+    /// A budget of `capacity` bytes, at most 4 GiB.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, u32::MAX as usize);
+        Memory { free: Arc::new(Semaphore::new(capacity)), capacity }
+    }
+
+    /// Waits until `bytes` are free. More than the whole budget is charged as the whole budget.
+    pub async fn acquire(&self, bytes: usize) -> Permit {
+        let bytes = bytes.min(self.capacity) as u32;
+        match Arc::clone(&self.free).acquire_many_owned(bytes).await {
+            Ok(held) => Permit { held },
+            Err(closed) => unreachable!("the semaphore is never closed: {closed}"),
+        }
+    }
+
+    /// Takes `bytes` if they are free now.
+    pub fn try_acquire(&self, bytes: usize) -> Option<Permit> {
+        let bytes = bytes.min(self.capacity) as u32;
+        let held = Arc::clone(&self.free).try_acquire_many_owned(bytes).ok()?;
+        Some(Permit { held })
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.capacity - self.free.available_permits()
+    }
+
+    /// Bytes in all.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
+impl Permit {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.held.num_permits()
+    }
+
+    /// Gives back what is held beyond `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let excess = self.bytes().saturating_sub(bytes);
+        drop(self.held.split(excess));
+    }
+}

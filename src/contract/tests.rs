@@ -1,0 +1,90 @@
+//! The contract's promises.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::event::Labels;
+use crate::receipt::{Fate, Receipt};
+use crate::trainer::{Polled, Trainer};
+use crate::units::{Period, Secret, Size};
+
+#[test]
+fn labels_are_sorted_unique_and_the_last_value_wins() {
+    let labels = Labels::new([("b", "1"), ("a", "2"), ("b", "3"), ("empty", "")]);
+    assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
+    assert_eq!(labels.get("b"), Some("3"));
+    assert_eq!(labels.get("empty"), None);
+}
+
+#[test]
+fn equal_labels_have_equal_hashes_whatever_their_order() {
+    let one = Labels::new([("a", "1"), ("b", "2")]);
+    let two = Labels::new([("b", "2"), ("a", "1")]);
+    assert_eq!(one.hash(), two.hash());
+    assert_ne!(one.hash(), Labels::new([("a", "1"), ("b", "3")]).hash());
+}
+
+fn receipt() -> (Receipt, Arc<AtomicU64>) {
+    let heard = Arc::new(AtomicU64::new(0));
+    let ear = Arc::clone(&heard);
+    let receipt = Receipt::new(move |fate| {
+        ear.fetch_add(1 + 100 * fate as u64, Ordering::SeqCst);
+    });
+    (receipt, heard)
+}
+
+#[test]
+fn a_receipt_is_sent_once_with_the_worst_fate_of_its_copies() {
+    let (receipt, heard) = receipt();
+    let (second, third) = (receipt.clone(), receipt.clone());
+    receipt.resolve(Fate::Delivered);
+    second.resolve(Fate::Rejected);
+    assert_eq!(heard.load(Ordering::SeqCst), 0, "a copy is still open");
+    third.resolve(Fate::Delivered);
+    assert_eq!(heard.load(Ordering::SeqCst), 101);
+}
+
+#[test]
+fn a_copy_that_is_dropped_unresolved_is_lost() {
+    let (receipt, heard) = receipt();
+    drop(receipt.clone());
+    receipt.resolve(Fate::Delivered);
+    assert_eq!(heard.load(Ordering::SeqCst), 201);
+}
+
+#[tokio::test]
+async fn memory_waits_until_a_permit_is_given_back() {
+    let memory = crate::Memory::new(100);
+    let mut held = memory.acquire(80).await;
+    assert!(memory.try_acquire(30).is_none());
+    held.shrink(50);
+    assert!(memory.try_acquire(50).is_some());
+    drop(held);
+    assert_eq!(memory.used(), 0);
+    assert_eq!(memory.acquire(1000).await.bytes(), 100, "more than there is, is all there is");
+}
+
+#[test]
+fn durations_and_sizes_have_units() {
+    assert_eq!("1h30m".parse(), Ok(Period(Duration::from_secs(5400))));
+    assert_eq!("1.5s".parse(), Ok(Period(Duration::from_millis(1500))));
+    assert_eq!("16MiB".parse(), Ok(Size(16 << 20)));
+    for bad in ["", "10", "ten s", "-1s", "10 parsecs", "99999999999999999999s", "1..5s"] {
+        assert!(bad.parse::<Period>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_secret_does_not_print() {
+    assert_eq!(format!("{:?}", Secret::new("hunter2")), "(secret)");
+}
+
+#[test]
+fn a_panicking_job_fails_and_the_next_one_runs() {
+    let trainer = Trainer::immediate();
+    let bad = trainer.submit(|| panic!("as asked"));
+    let good = trainer.submit(|| 7);
+    assert_eq!(good.wait(), Some(7));
+    assert_eq!(bad.poll(), Polled::<()>::Failed);
+}

@@ -1,0 +1,83 @@
+//! The handle on the training thread: one job at a time, at low priority, the result fetched when it is there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs that may wait for their turn; more are refused and asked for again by their detectors.
+const WAITING_JOBS: usize = 64;
+
+/// Hands jobs to the training thread; shared by cloning.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    jobs: SyncSender<Job>,
+}
+
+/// A job's result, when it is there.
+#[derive(Debug)]
+pub struct Pending<T> {
+    result: Receiver<T>,
+}
+
+/// What [`Pending::poll`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Polled<T> {
+    /// Here it is.
+    Ready(T),
+    /// Not yet.
+    Working,
+    /// The job panicked or was never run.
+    Failed,
+}
+
+impl Trainer {
+    /// A trainer and the work of its thread, which ends when the last trainer is gone. `prepare` runs first, on that
+    /// thread: it lowers the priority.
+    pub fn new(prepare: impl FnOnce() + Send + 'static) -> (Self, impl FnOnce() + Send + 'static) {
+        let (jobs, queue) = sync_channel::<Job>(WAITING_JOBS);
+        let work = move || {
+            prepare();
+            for job in queue {
+                // A panicking job drops its sender: the detector sees `Failed` and says so.
+                let _failed = catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        (Trainer { jobs }, work)
+    }
+
+    /// A trainer whose thread is started here, at normal priority: for tests, `once` and replay.
+    pub fn immediate() -> Self {
+        let (trainer, work) = Trainer::new(|| ());
+        std::thread::spawn(work);
+        trainer
+    }
+
+    /// Queues a job. When the queue is full the result is [`Polled::Failed`] at once.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, result) = sync_channel(1);
+        let _refused = self.jobs.try_send(Box::new(move || {
+            let _nobody_waits = sender.send(job());
+        }));
+        Pending { result }
+    }
+}
+
+impl<T> Pending<T> {
+    /// Looks without waiting.
+    pub fn poll(&self) -> Polled<T> {
+        match self.result.try_recv() {
+            Ok(value) => Polled::Ready(value),
+            Err(TryRecvError::Empty) => Polled::Working,
+            Err(TryRecvError::Disconnected) => Polled::Failed,
+        }
+    }
+
+    /// Waits; `None` when the job failed.
+    pub fn wait(self) -> Option<T> {
+        self.result.recv().ok()
+    }
+}

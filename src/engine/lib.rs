@@ -1,0 +1,1 @@
+//! Configuration, lanes, queues, retries, telemetry, shutdown; names no plugin.

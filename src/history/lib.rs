@@ -1,0 +1,1 @@
+//! The embedded store of frames, incidents and model state.

@@ -1,0 +1,1 @@
+//! The local page, its JSON, /metrics and health.
