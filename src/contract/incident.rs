@@ -1,6 +1,6 @@
 //! An incident: one change of its state, with the whole explanation (DESIGN section 6).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Where an incident stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,16 +34,21 @@ pub struct Contribution {
     /// The signal's name, for example `error_rate`.
     pub feature: String,
     /// 0..=1; the shares of an incident sum to 1.
+    #[serde(deserialize_with = "null_is_nan")]
     pub share: f64,
     /// Which way it moved.
     pub direction: Direction,
     /// Its value, in the signal's own unit.
+    #[serde(deserialize_with = "null_is_nan")]
     pub value: f64,
     /// What was expected, in the same unit.
+    #[serde(deserialize_with = "null_is_nan")]
     pub expected: f64,
     /// Lower end of the usual band.
+    #[serde(deserialize_with = "null_is_nan")]
     pub lower: f64,
     /// Upper end of the usual band.
+    #[serde(deserialize_with = "null_is_nan")]
     pub upper: f64,
 }
 
@@ -67,8 +72,10 @@ pub struct Incident {
     /// When the incident began.
     pub started_ms: i64,
     /// 1.0 is the boundary; the highest since the last change.
+    #[serde(deserialize_with = "null_is_nan")]
     pub score: f64,
     /// Score of each model, 1.0 at its boundary.
+    #[serde(deserialize_with = "null_scores_are_nan")]
     pub models: Vec<(String, f64)>,
     /// Largest share first. Empty when no feature left its own band: then it is the combination.
     pub contributions: Vec<Contribution>,
@@ -76,4 +83,16 @@ pub struct Incident {
     pub normal: Vec<String>,
     /// Why a person was or was not called.
     pub reason: String,
+}
+
+/// JSON has no NaN: serde_json writes null for it, and an incident must come back from the store all the same.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn null_scores_are_nan<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, f64)>, D::Error> {
+    let scores: Vec<(String, Option<f64>)> = Vec::deserialize(deserializer)?;
+    Ok(scores.into_iter().map(|(model, score)| (model, score.unwrap_or(f64::NAN))).collect())
 }

@@ -60,7 +60,6 @@ pub trait Plugin {
 }
 
 /// A plugin with its types erased.
-#[derive(Clone, Copy)]
 pub struct Entry<K> {
     /// [`Plugin::NAME`].
     pub name: &'static str,

@@ -34,6 +34,7 @@ pub struct Counters {
     /// Bytes waiting now.
     pub queued_bytes: AtomicU64,
     drops: Mutex<BTreeMap<&'static str, u64>>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
     notes: Mutex<BTreeMap<String, String>>,
     last_error: Mutex<Option<(i64, String)>>,
 }
@@ -49,6 +50,18 @@ impl Counters {
     /// What was given up, by reason.
     pub fn drops(&self) -> BTreeMap<&'static str, u64> {
         locked(&self.drops).clone()
+    }
+
+    /// Counts `events` that went on, but about which something is worth knowing (a constant word such as `unparsed`).
+    pub fn count(&self, what: &'static str, events: u64) {
+        if events > 0 {
+            *locked(&self.counts).entry(what).or_insert(0) += events;
+        }
+    }
+
+    /// What is worth knowing about events that went on.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        locked(&self.counts).clone()
     }
 
     /// Remembers a condition that a person should mend, until it is cleared. True when it is new.

@@ -1,1 +1,39 @@
-//! Configuration, lanes, queues, retries, telemetry, shutdown; names no plugin.
+//! Configuration, lanes, queues, retries, telemetry and shutdown. Names no plugin.
+//!
+//! In the order of the data: [`config`] makes a plan; [`pipeline`] wires it; an input ([`gather`], [`service`]) feeds
+//! its [`lane`]; the [`router`] freezes and fans out to a [`queue`] an [`output`] and to each [`observer`].
+
+pub mod config;
+
+pub mod pipeline;
+
+pub mod gather;
+
+mod service;
+
+mod lane;
+
+mod router;
+
+mod filter;
+
+mod queue;
+
+mod output;
+
+mod backoff;
+
+mod dead_letters;
+
+mod observer;
+
+mod panic;
+
+pub mod telemetry;
+
+pub mod clock;
+
+pub mod log;
+
+#[cfg(test)]
+mod tests;

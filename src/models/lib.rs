@@ -1,1 +1,22 @@
 //! Arithmetic only: arrays in, scores out.
+//!
+//! No clock, no thread, no file, no configuration: whoever calls decides when to train, what to keep and what a score
+//! means. Models follow linfa (`params()`, `fit`, `PredictInplace`) over `ndarray` 0.16, the version
+//! linfa is built on, and offer a second, allocation-free way in for one row at a time.
+//!
+//! In reading order:
+//! - [`error`]: the one error type,
+//! - [`rng`]: the seeded generator behind every random choice,
+//! - [`robust`]: median, MAD, quantiles, and the same over a sliding window,
+//! - [`roc`]: how well scores rank labelled rows,
+//! - [`isolation_forest`]: which rows are easy to isolate, and by which feature.
+
+pub mod error;
+pub mod rng;
+pub mod robust;
+pub mod roc;
+
+pub mod isolation_forest;
+
+pub use error::ModelError;
+pub use isolation_forest::{IsolationForest, IsolationForestParams, IsolationForestState};

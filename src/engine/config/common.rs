@@ -1,0 +1,120 @@
+//! Options that every plugin has; the engine takes them out of the table before the plugin reads it.
+
+use std::collections::BTreeMap;
+
+use sentinel_contract::units::{Period, Size};
+use serde::Deserialize;
+
+use crate::filter::{Filter, FilterError};
+
+/// What the engine does for a plugin.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Common {
+    /// The plugin's name in messages, `from` and `status`; its plugin's name when not given.
+    pub alias: Option<String>,
+    /// How often an input is gathered.
+    pub interval: Option<Period>,
+    /// On every event an input or observer makes.
+    pub tags: BTreeMap<String, String>,
+    /// The origins a processor or output sees; all when empty.
+    pub from: Vec<String>,
+    /// Globs of metric names to pass.
+    pub namepass: Vec<String>,
+    /// Globs of metric names to drop.
+    pub namedrop: Vec<String>,
+    /// Label globs of which one must match.
+    pub tagpass: BTreeMap<String, Vec<String>>,
+    /// Label globs of which none may match.
+    pub tagdrop: BTreeMap<String, Vec<String>>,
+    /// Events in one write at most.
+    pub batch_events: Option<usize>,
+    /// Bytes in one write at most, before encoding.
+    pub batch_bytes: Option<Size>,
+    /// How long an output waits for more before it writes.
+    pub flush_interval: Option<Period>,
+}
+
+/// What a plugin is, as far as its common options go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// `[[inputs.*]]`
+    Input,
+    /// `[[processors.*]]`
+    Processor,
+    /// `[[outputs.*]]`
+    Output,
+}
+
+impl Role {
+    /// The table's name.
+    pub fn table(self) -> &'static str {
+        match self {
+            Role::Input => "inputs",
+            Role::Processor => "processors",
+            Role::Output => "outputs",
+        }
+    }
+
+    /// One of them.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Input => "input",
+            Role::Processor => "processor",
+            Role::Output => "output",
+        }
+    }
+
+    /// The common options that mean something for it.
+    pub fn options(self) -> &'static [&'static str] {
+        match self {
+            Role::Input => {
+                &["alias", "interval", "tags", "namepass", "namedrop", "tagpass", "tagdrop"]
+            }
+            Role::Processor => &["alias", "from", "tags"],
+            Role::Output => &[
+                "alias",
+                "from",
+                "namepass",
+                "namedrop",
+                "tagpass",
+                "tagdrop",
+                "batch_events",
+                "batch_bytes",
+                "flush_interval",
+            ],
+        }
+    }
+}
+
+impl Common {
+    /// The name and label filters.
+    pub fn filter(&self) -> Result<Option<Filter>, FilterError> {
+        Filter::new(&self.namepass, &self.namedrop, &self.tagpass, &self.tagdrop)
+    }
+
+    /// Values that cannot be used: option and reason.
+    pub fn mistakes(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut say = |option: &str, reason: String| found.push((option.to_owned(), reason));
+        if self.interval.is_some_and(|interval| interval.0.as_millis() < 100) {
+            say("interval", "must be at least 100ms".to_owned());
+        }
+        if self.batch_events == Some(0) {
+            say("batch_events", "must be at least 1".to_owned());
+        }
+        if self.batch_bytes.is_some_and(|size| size.0 < 1024) {
+            say("batch_bytes", "must be at least 1KiB".to_owned());
+        }
+        if let Some(alias) = &self.alias
+            && (alias.is_empty()
+                || alias.contains(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))))
+        {
+            say("alias", "must be made of letters, digits, `-`, `_` and `.`".to_owned());
+        }
+        if let Err(error) = self.filter() {
+            say(error.option, format!("{} is not a glob: {}", error.glob, error.reason));
+        }
+        found
+    }
+}

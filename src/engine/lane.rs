@@ -1,0 +1,131 @@
+//! A lane: the ordered way of one input's batches through the transforms to the router.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use sentinel_contract::{Batch, Cause, Fate, Piece, Transform};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::dead_letters::DeadLetters;
+use crate::filter::Filter;
+use crate::panic::guard;
+use crate::router::Router;
+use crate::telemetry::{Condition, Plugin};
+
+/// A stopped input is silent for this long: its lane is drained.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// A transform of this lane.
+pub(crate) struct Stage {
+    /// The plugin.
+    pub transform: Box<dyn Transform>,
+    /// Builds it again after a panic.
+    pub rebuild: Box<dyn Fn() -> Result<Box<dyn Transform>, Cause> + Send + Sync>,
+    /// Its counters, shared by all lanes.
+    pub state: Arc<Plugin>,
+}
+
+/// One lane.
+pub(crate) struct Lane {
+    /// From the input.
+    pub batches: mpsc::Receiver<Batch>,
+    /// The input's counters.
+    pub input: Arc<Plugin>,
+    /// The input's name and label filters.
+    pub filter: Option<Filter>,
+    /// In the order of the file.
+    pub stages: Vec<Stage>,
+    /// Where they go.
+    pub router: Router,
+    /// Where a batch goes that panics a transform twice.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Cancelled when the input reads no more.
+    pub reading: CancellationToken,
+}
+
+impl Lane {
+    /// Runs until the input is gone, or has stopped reading and fallen silent.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let batch = tokio::select! {
+                batch = self.batches.recv() => batch,
+                () = self.reading.cancelled() => {
+                    tokio::time::timeout(QUIET, self.batches.recv()).await.unwrap_or_default()
+                }
+            };
+            let Some(batch) = batch else { return };
+            self.pass(batch);
+        }
+    }
+
+    fn pass(&mut self, mut batch: Batch) {
+        let counters = &self.input.counters;
+        counters.received.fetch_add(batch.events.len() as u64, Relaxed);
+        counters.received_bytes.fetch_add(batch.events.bytes() as u64, Relaxed);
+        if let Some(filter) = &self.filter {
+            let removed = filter.apply(&mut batch.events);
+            counters.drop_events("filtered", removed as u64);
+        }
+        for stage in &mut self.stages {
+            if let Err(words) = stage.pass(&mut batch) {
+                bury(batch, &self.dead_letters, &stage.state, &words);
+                return;
+            }
+        }
+        counters.delivered.fetch_add(batch.events.len() as u64, Relaxed);
+        if batch.events.is_empty() {
+            // Filtered out is delivered.
+            if let Some(receipt) = batch.receipt.take() {
+                receipt.resolve(Fate::Delivered);
+            }
+            return;
+        }
+        let unwanted = self.router.route(batch);
+        counters.drop_events("no_output", unwanted as u64);
+    }
+}
+
+impl Stage {
+    /// Applies the transform; after a panic once more with a new one. `Err`: it panicked twice.
+    fn pass(&mut self, batch: &mut Batch) -> Result<(), String> {
+        let counters = Arc::clone(&self.state.counters);
+        let before = batch.events.len() as u64;
+        let started = Instant::now();
+        let mut outcome = Ok(());
+        for _try in 0..2 {
+            outcome = guard(|| self.transform.apply(&mut batch.events, &counters));
+            let Err(words) = &outcome else { break };
+            tracing::error!(error = %words, plugin = %self.state.alias, "a transform panicked and is built again");
+            self.state.fail(Condition::Failed, words.as_str());
+            counters.restarts.fetch_add(1, Relaxed);
+            match (self.rebuild)() {
+                Ok(transform) => self.transform = transform,
+                Err(error) => tracing::error!(%error, "cannot build the transform again"),
+            }
+        }
+        counters.call(started.elapsed());
+        counters.received.fetch_add(before, Relaxed);
+        if outcome.is_ok() {
+            self.state.set(Condition::Active);
+            counters.delivered.fetch_add(batch.events.len() as u64, Relaxed);
+        }
+        outcome
+    }
+}
+
+/// Puts a whole batch into the dead letters.
+fn bury(mut batch: Batch, dead_letters: &DeadLetters, who: &Plugin, why: &str) {
+    let receipt = batch.receipt.take();
+    let piece = Piece::whole(Arc::new(batch));
+    let all: Vec<usize> = piece.range.clone().collect();
+    who.counters.drop_events("panicked", all.len() as u64);
+    let written = dead_letters.write(&who.alias, &piece, &all, why);
+    if let Err(error) = &written {
+        tracing::error!(%error, "cannot write the dead letters");
+    }
+    if let Some(receipt) = receipt {
+        receipt.resolve(if written.is_ok() { Fate::Rejected } else { Fate::Lost });
+    }
+}

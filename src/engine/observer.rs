@@ -1,0 +1,143 @@
+//! The task of one observer: its inbox, its clock, its snapshots. It delays and endangers nobody's delivery.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use sentinel_contract::history::History;
+use sentinel_contract::{Batch, Cause, Emit, Observer};
+use tokio::sync::mpsc;
+
+use crate::clock::now_ms;
+use crate::panic::guard;
+use crate::router::Router;
+use crate::telemetry::{Condition, Plugin, Telemetry};
+
+/// Batches an inbox holds. A batch is at most about a read buffer, so this bounds what a slow observer can pin.
+pub(crate) const INBOX: usize = 64;
+/// How old saved state may be.
+const SAVE_EVERY: Duration = Duration::from_mins(5);
+/// Its clock.
+const TICK: Duration = Duration::from_secs(1);
+
+/// An observer at run time.
+pub(crate) struct ObserverTask {
+    /// The plugin.
+    pub observer: Box<dyn Observer>,
+    /// Builds it again after a panic.
+    pub rebuild: Box<dyn Fn() -> Result<Box<dyn Observer>, Cause> + Send + Sync>,
+    /// Its alias; the origin of what it emits.
+    pub origin: Arc<str>,
+    /// Its counters.
+    pub state: Arc<Plugin>,
+    /// From the lanes and the observers above. Ends when they end.
+    pub inbox: mpsc::Receiver<Arc<Batch>>,
+    /// Events that did not fit into the inbox.
+    pub unseen: Arc<AtomicU64>,
+    /// Where its events go.
+    pub router: Router,
+    /// Where its snapshot goes.
+    pub history: Arc<dyn History>,
+    /// Where it is shown.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl ObserverTask {
+    /// Runs until every sender of the inbox is gone; then saves.
+    pub(crate) async fn run(mut self) {
+        self.restore();
+        let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut saved = Instant::now();
+        let mut ticks = 0_u64;
+        loop {
+            tokio::select! {
+                batch = self.inbox.recv() => match batch {
+                    Some(batch) => self.observe(&batch),
+                    None => break,
+                },
+                _ = clock.tick() => {
+                    self.tick();
+                    // In words each second while somebody looks, else now and then.
+                    if self.telemetry.watched() || ticks.is_multiple_of(10) {
+                        self.telemetry.detector(&self.origin, self.observer.status());
+                    }
+                    ticks += 1;
+                    if saved.elapsed() >= SAVE_EVERY {
+                        self.save();
+                        saved = Instant::now();
+                    }
+                }
+            }
+        }
+        self.save();
+    }
+
+    fn observe(&mut self, batch: &Batch) {
+        let counters = &self.state.counters;
+        counters.received.fetch_add(batch.events.len() as u64, Relaxed);
+        counters.received_bytes.fetch_add(batch.events.bytes() as u64, Relaxed);
+        self.call(|observer, emit| observer.observe(batch, emit));
+    }
+
+    fn tick(&mut self) {
+        let missed = self.unseen.swap(0, Relaxed) as usize;
+        self.call(|observer, emit| {
+            if missed > 0 {
+                observer.unseen("", missed);
+            }
+            observer.tick(now_ms(), emit);
+        });
+    }
+
+    fn call(&mut self, work: impl FnOnce(&mut dyn Observer, &mut Emit)) {
+        let mut emit = Emit::default();
+        let started = Instant::now();
+        let outcome = guard(|| work(&mut *self.observer, &mut emit));
+        self.state.counters.call(started.elapsed());
+        if let Err(words) = outcome {
+            tracing::error!(error = %words, "the observer panicked and is built again from its last saved state");
+            self.state.fail(Condition::Failed, words);
+            self.state.counters.restarts.fetch_add(1, Relaxed);
+            match (self.rebuild)() {
+                Ok(observer) => {
+                    self.observer = observer;
+                    self.restore();
+                    self.state.set(Condition::Active);
+                }
+                Err(error) => tracing::error!(%error, "cannot build the observer again"),
+            }
+            return;
+        }
+        for events in emit.0 {
+            self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
+            let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
+            self.state.counters.drop_events("no_output", unwanted as u64);
+        }
+    }
+
+    fn state_name(&self) -> String {
+        format!("observer:{}", self.origin)
+    }
+
+    fn restore(&mut self) {
+        let restored = self.history.load_state(&self.state_name()).and_then(|state| match state {
+            Some(bytes) => {
+                guard(|| self.observer.restore(&bytes)).map_err(|words| anyhow::anyhow!(words))?
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = restored {
+            tracing::warn!(error = %format!("{error:#}"), "saved state cannot be used: it learns anew");
+            self.state.counters.error(now_ms(), format!("saved state cannot be used: {error:#}"));
+        }
+    }
+
+    fn save(&mut self) {
+        match guard(|| self.observer.snapshot()) {
+            Ok(Some(bytes)) => self.history.save_state(&self.state_name(), &bytes),
+            Ok(None) => {}
+            Err(words) => tracing::error!(error = %words, "cannot save the observer's state"),
+        }
+    }
+}

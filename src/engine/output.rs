@@ -1,0 +1,298 @@
+//! The task of one output: takes entries from its queue, makes writes of them, and does what the answers say.
+//!
+//! Every retry in the agent is here. Order is kept: an entry is not overtaken by a later one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use sentinel_contract::{Cause, Fate, Output, Piece, WriteError};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::dead_letters::DeadLetters;
+use crate::panic::guard_async;
+use crate::queue::{Entry, Queue};
+use crate::telemetry::{Condition, Plugin};
+
+/// How often a backend that refuses us (401, 403, 404) is asked again.
+const PROBE: Duration = Duration::from_secs(30);
+/// No write may take longer, whatever the plugin's own time limit.
+const WRITE_LIMIT: Duration = Duration::from_mins(2);
+/// Requests spent on finding the bad events of one write, before the rest of it is given up.
+const BISECTION_LIMIT: usize = 64;
+
+/// When a write is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// Events.
+    pub events: usize,
+    /// Bytes before encoding.
+    pub bytes: usize,
+    /// How long to wait for more after the first.
+    pub wait: Duration,
+}
+
+/// What an output task needs.
+pub(crate) struct OutputTask {
+    /// The plugin.
+    pub output: Box<dyn Output>,
+    /// Builds it again after a panic.
+    pub rebuild: Box<dyn Fn() -> Result<Box<dyn Output>, Cause> + Send + Sync>,
+    /// Where entries come from.
+    pub queue: Arc<Queue>,
+    /// Its condition and counters.
+    pub state: Arc<Plugin>,
+    /// When a write is full.
+    pub limits: BatchLimits,
+    /// Where refused events go.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Cancelled when no more entries will come: write what is there and return.
+    pub drain: CancellationToken,
+    /// Cancelled when time is up: return at once.
+    pub deadline: CancellationToken,
+}
+
+/// Entries that go out as one request.
+type Group = Vec<Entry>;
+
+impl OutputTask {
+    /// Runs until drained or out of time.
+    pub(crate) async fn run(mut self) {
+        let deadline = self.deadline.clone();
+        tokio::select! {
+            () = self.work() => {}
+            () = deadline.cancelled() => tracing::warn!("stopped with data not delivered"),
+        }
+        self.queue.abandon();
+    }
+
+    async fn work(&mut self) {
+        let mut backoff =
+            Backoff::new(Arc::as_ptr(&self.state) as u64 ^ crate::clock::now_ms() as u64);
+        while let Some(group) = self.next_group().await {
+            let mut held = Held {
+                groups: vec![group],
+                queue: Arc::clone(&self.queue),
+                state: Arc::clone(&self.state),
+            };
+            self.deliver(&mut held, &mut backoff).await;
+        }
+    }
+
+    /// Waits for the first entry, then for more until the write is full or old enough. `None`: drained.
+    async fn next_group(&mut self) -> Option<Group> {
+        let mut group = loop {
+            if let Some(entry) = self.queue.pop() {
+                break vec![entry];
+            }
+            tokio::select! {
+                () = self.queue.arrival() => {}
+                () = self.drain.cancelled() => return self.queue.pop().map(|entry| vec![entry]),
+            }
+        };
+        let full_at = tokio::time::Instant::now() + self.limits.wait;
+        let (mut events, mut bytes) = (group[0].events(), group[0].bytes);
+        while events < self.limits.events && bytes < self.limits.bytes {
+            if let Some(entry) = self.queue.pop() {
+                events += entry.events();
+                bytes += entry.bytes;
+                group.push(entry);
+                continue;
+            }
+            tokio::select! {
+                () = self.queue.arrival() => {}
+                () = tokio::time::sleep_until(full_at) => break,
+                () = self.drain.cancelled() => break,
+            }
+        }
+        Some(group)
+    }
+
+    /// Writes until every group is delivered or its bad events are found.
+    async fn deliver(&mut self, held: &mut Held, backoff: &mut Backoff) {
+        let mut panics = 0;
+        let mut refusals = 0;
+        while let Some(group) = held.groups.last() {
+            let pieces: Vec<Piece> = group.iter().map(|entry| entry.piece.clone()).collect();
+            let started = Instant::now();
+            let answer = self.attempt(&pieces, &mut panics).await;
+            drop(pieces);
+            self.state.counters.call(started.elapsed());
+            match answer {
+                Ok(()) => {
+                    if self.state.condition() != Condition::Active {
+                        tracing::info!("delivering again");
+                    }
+                    self.state.set(Condition::Active);
+                    backoff.reset();
+                    held.settle(|_, _| Vec::new(), &self.dead_letters, "");
+                }
+                Err(WriteError::Retry { after, cause }) => {
+                    let pause = backoff.next(after);
+                    self.report(Condition::Retrying, &cause, pause);
+                    tokio::time::sleep(pause).await;
+                }
+                Err(WriteError::Hold { cause }) => {
+                    self.report(Condition::Held, &cause, PROBE);
+                    tokio::time::sleep(PROBE).await;
+                }
+                Err(WriteError::Split { cause }) => {
+                    if !held.halve() {
+                        self.refused(held, &cause);
+                    }
+                }
+                Err(WriteError::Reject { events, cause }) => {
+                    self.rejected(held, &events, &cause);
+                    backoff.reset();
+                }
+                Err(WriteError::Refuse { cause }) => {
+                    refusals += 1;
+                    if refusals > BISECTION_LIMIT || !held.halve() {
+                        self.refused(held, &cause);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, pieces: &[Piece], panics: &mut u32) -> Result<(), WriteError> {
+        let write = tokio::time::timeout(WRITE_LIMIT, self.output.write(pieces));
+        match guard_async(write).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_elapsed)) => Err(WriteError::Retry {
+                after: None,
+                cause: anyhow::anyhow!("no answer within {WRITE_LIMIT:?}"),
+            }),
+            Err(words) => {
+                *panics += 1;
+                self.state.counters.restarts.fetch_add(1, Relaxed);
+                tracing::error!(error = %words, "the plugin panicked and is built again");
+                match (self.rebuild)() {
+                    Ok(output) => self.output = output,
+                    Err(error) => tracing::error!(%error, "cannot build the plugin again"),
+                }
+                let cause = anyhow::anyhow!(words);
+                // The second panic over the same events: something in them does it; find what.
+                if *panics >= 2 {
+                    return Err(WriteError::Refuse { cause });
+                }
+                Err(WriteError::Retry { after: None, cause })
+            }
+        }
+    }
+
+    fn report(&self, condition: Condition, cause: &Cause, pause: Duration) {
+        let pause_s = pause.as_secs_f32();
+        match condition {
+            Condition::Held => {
+                tracing::error!(error = %format!("{cause:#}"), pause_s, "the backend refuses us: data is kept, and it is asked again");
+            }
+            _ => {
+                tracing::warn!(error = %format!("{cause:#}"), pause_s, "not delivered, will be tried again");
+            }
+        }
+        self.state.fail(condition, format!("{cause:#}"));
+    }
+
+    /// The backend named the bad events; the rest was taken.
+    fn rejected(&self, held: &mut Held, events: &[usize], cause: &Cause) {
+        let why = format!("{cause:#}");
+        self.state.counters.error(crate::clock::now_ms(), why.clone());
+        tracing::warn!(error = %why, events = events.len(), "the backend refused events: kept in the dead letters");
+        let bad = |first: usize, count: usize| {
+            let here = events.iter().filter(|&&event| (first..first + count).contains(&event));
+            here.map(|event| event - first).collect()
+        };
+        held.settle(bad, &self.dead_letters, &why);
+    }
+
+    /// The whole group is refused.
+    fn refused(&self, held: &mut Held, cause: &Cause) {
+        let all: Vec<usize> =
+            (0..held.groups.last().map_or(0, |g| g.iter().map(Entry::events).sum())).collect();
+        self.rejected(held, &all, cause);
+    }
+}
+
+/// What has been taken from the queue and is not yet settled, last group first. Dropped at the deadline, it tells the
+/// sources to read again.
+struct Held {
+    groups: Vec<Group>,
+    queue: Arc<Queue>,
+    state: Arc<Plugin>,
+}
+
+impl Held {
+    /// The last group is answered for: `bad` names the refused events of each entry (first index, count); they become
+    /// dead letters, the others are delivered.
+    fn settle(
+        &mut self,
+        bad: impl Fn(usize, usize) -> Vec<usize>,
+        dead_letters: &DeadLetters,
+        why: &str,
+    ) {
+        let counters = &self.state.counters;
+        let mut first = 0;
+        for entry in self.groups.pop().into_iter().flatten() {
+            let count = entry.events();
+            let refused = bad(first, count);
+            first += count;
+            self.queue.done(&entry);
+            counters.delivered.fetch_add((count - refused.len()) as u64, Relaxed);
+            if refused.is_empty() {
+                counters.delivered_bytes.fetch_add(entry.bytes as u64, Relaxed);
+                entry.resolve(Fate::Delivered);
+                continue;
+            }
+            counters.drop_events("rejected", refused.len() as u64);
+            match dead_letters.write(&self.state.alias, &entry.piece, &refused, why) {
+                Ok(()) => entry.resolve(Fate::Rejected),
+                Err(error) => {
+                    // Not on record: the source reads it again, and the backend is asked again.
+                    tracing::error!(%error, "cannot write the dead letters");
+                    entry.resolve(Fate::Lost);
+                }
+            }
+        }
+    }
+
+    /// Splits the last group in two, the first half to go first; false when it is a single event.
+    fn halve(&mut self) -> bool {
+        let Some(group) = self.groups.last_mut() else { return false };
+        let events: usize = group.iter().map(Entry::events).sum();
+        if events < 2 {
+            return false;
+        }
+        let mut left = events / 2;
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for entry in std::mem::take(group) {
+            let count = entry.events();
+            if left >= count {
+                first.push(entry);
+            } else if left == 0 {
+                second.push(entry);
+            } else {
+                let (a, b) = entry.split(left);
+                first.push(a);
+                second.push(b);
+            }
+            left = left.saturating_sub(count);
+        }
+        *group = second;
+        self.groups.push(first);
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for entry in self.groups.drain(..).flatten() {
+            self.queue.done(&entry);
+            if entry.receipt.is_none() {
+                self.state.counters.drop_events("shutdown", entry.events() as u64);
+            }
+            entry.resolve(Fate::Lost);
+        }
+    }
+}

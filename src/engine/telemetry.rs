@@ -1,0 +1,270 @@
+//! What the agent says of itself: every plugin's condition and counters, as JSON for the page and `status`, and as
+//! Prometheus text for `/metrics`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sentinel_contract::Memory;
+use sentinel_contract::telemetry::Counters;
+use serde_json::{Value, json};
+
+use crate::clock::now_ms;
+use crate::config::Role;
+
+/// How a plugin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It works.
+    Active,
+    /// It failed and will be started again.
+    Failed,
+    /// A call does not return.
+    Hung,
+    /// The backend refuses us (credentials, address): everything is kept.
+    Held,
+    /// The backend does not take data now.
+    Retrying,
+}
+
+impl Condition {
+    fn word(self) -> &'static str {
+        match self {
+            Condition::Active => "active",
+            Condition::Failed => "failed",
+            Condition::Hung => "hung",
+            Condition::Held => "held",
+            Condition::Retrying => "retrying",
+        }
+    }
+}
+
+/// One plugin, as people see it.
+pub struct Plugin {
+    /// Input, processor or output.
+    pub role: Role,
+    /// The plugin's name.
+    pub name: &'static str,
+    /// Its alias.
+    pub alias: Arc<str>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    condition: Mutex<Condition>,
+    rates: Mutex<Rates>,
+}
+
+/// Per second, smoothed over about ten seconds.
+#[derive(Default)]
+struct Rates {
+    received: f64,
+    delivered: f64,
+    bytes: f64,
+    last: Option<[u64; 3]>,
+}
+
+impl Plugin {
+    /// Sets the condition.
+    pub fn set(&self, condition: Condition) {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
+    }
+
+    /// The condition.
+    pub fn condition(&self) -> Condition {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an error and sets the condition.
+    pub fn fail(&self, condition: Condition, message: impl Into<String>) {
+        self.counters.error(now_ms(), message);
+        self.set(condition);
+    }
+
+    fn smooth(&self, seconds: f64) {
+        let c = &self.counters;
+        let bytes = if self.role == Role::Output { &c.delivered_bytes } else { &c.received_bytes };
+        let now = [c.received.load(Relaxed), c.delivered.load(Relaxed), bytes.load(Relaxed)];
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = rates.last {
+            let keep = (-seconds / 10.0).exp();
+            let mix = |old: f64, i: usize| {
+                old * keep + (1.0 - keep) * now[i].saturating_sub(last[i]) as f64 / seconds
+            };
+            rates.received = mix(rates.received, 0);
+            rates.delivered = mix(rates.delivered, 1);
+            rates.bytes = mix(rates.bytes, 2);
+        }
+        rates.last = Some(now);
+    }
+
+    fn json(&self) -> Value {
+        let c = &self.counters;
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let round = |rate: f64| (rate * 100.0).round() / 100.0;
+        let error = c
+            .last_error()
+            .map(|(time_ms, message)| json!({"time_ms": time_ms, "message": message}));
+        let calls = c.calls.load(Relaxed);
+        json!({
+            "kind": self.role.word(), "name": self.name, "alias": &*self.alias,
+            "state": self.condition().word(),
+            "received": c.received.load(Relaxed), "delivered": c.delivered.load(Relaxed),
+            "received_rate": round(rates.received), "delivered_rate": round(rates.delivered),
+            "bytes_rate": round(rates.bytes),
+            "queued": c.queued.load(Relaxed), "queued_bytes": c.queued_bytes.load(Relaxed),
+            "errors": c.errors.load(Relaxed), "restarts": c.restarts.load(Relaxed),
+            "drops": c.drops(), "notes": c.notes(), "last_error": error,
+            "call_avg_us": c.call_micros.load(Relaxed).checked_div(calls).unwrap_or(0),
+            "call_max_us": c.call_micros_max.load(Relaxed),
+        })
+    }
+}
+
+/// Everything that is running.
+pub struct Telemetry {
+    host: Arc<str>,
+    started_ms: i64,
+    memory: Vec<Memory>,
+    plugins: Mutex<Vec<Arc<Plugin>>>,
+    detectors: Mutex<BTreeMap<String, Value>>,
+    /// When somebody last asked for the detectors; they are only put into words while somebody looks.
+    asked_ms: AtomicI64,
+    dead_letters: AtomicU64,
+}
+
+impl Telemetry {
+    /// Nothing running yet.
+    pub fn new(host: Arc<str>, memory: Vec<Memory>) -> Arc<Self> {
+        Arc::new(Telemetry {
+            host,
+            started_ms: now_ms(),
+            memory,
+            plugins: Mutex::default(),
+            detectors: Mutex::default(),
+            asked_ms: AtomicI64::new(0),
+            dead_letters: AtomicU64::new(0),
+        })
+    }
+
+    /// Adds a plugin.
+    pub fn add(&self, role: Role, name: &'static str, alias: &Arc<str>) -> Arc<Plugin> {
+        let plugin = Arc::new(Plugin {
+            role,
+            name,
+            alias: Arc::clone(alias),
+            counters: Arc::default(),
+            condition: Mutex::new(Condition::Active),
+            rates: Mutex::default(),
+        });
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&plugin));
+        plugin
+    }
+
+    /// All plugins, in the order they were added.
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Called once a second: keeps the rates.
+    pub fn tick(&self, seconds: f64) {
+        for plugin in self.plugins() {
+            plugin.smooth(seconds);
+        }
+    }
+
+    /// One more dead letter.
+    pub fn count_dead_letter(&self) {
+        self.dead_letters.fetch_add(1, Relaxed);
+    }
+
+    /// Whether somebody looked at the detectors in the last half minute.
+    pub fn watched(&self) -> bool {
+        now_ms() - self.asked_ms.load(Relaxed) < 30_000
+    }
+
+    /// An observer's own words about itself.
+    pub fn detector(&self, alias: &str, status: Value) {
+        if !status.is_null() {
+            let mut detectors = self.detectors.lock().unwrap_or_else(PoisonError::into_inner);
+            detectors.insert(alias.to_owned(), status);
+        }
+    }
+
+    /// Whether everything works; else what does not.
+    pub fn ready(&self) -> Result<(), String> {
+        let unwell = self.plugins().into_iter().filter(|p| p.condition() != Condition::Active);
+        let words: Vec<String> = unwell
+            .map(|p| format!("{} {} is {}", p.role.word(), p.alias, p.condition().word()))
+            .collect();
+        if words.is_empty() { Ok(()) } else { Err(words.join("; ")) }
+    }
+
+    /// For the page and for `status`.
+    pub fn json(&self) -> Value {
+        self.asked_ms.store(now_ms(), Relaxed);
+        let plugins: Vec<Value> = self.plugins().iter().map(|plugin| plugin.json()).collect();
+        let used: usize = self.memory.iter().map(Memory::used).sum();
+        let capacity: usize = self.memory.iter().map(Memory::capacity).sum();
+        json!({
+            "host": &*self.host, "version": env!("CARGO_PKG_VERSION"),
+            "started_ms": self.started_ms, "now_ms": now_ms(),
+            "memory": {"used": used, "capacity": capacity},
+            "dead_letters": self.dead_letters.load(Relaxed),
+            "plugins": plugins,
+            "detectors": *self.detectors.lock().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    /// Prometheus text exposition format 0.0.4.
+    pub fn prometheus(&self) -> String {
+        let plugins = self.plugins();
+        let mut out = String::with_capacity(256 * plugins.len() * METRICS.len() / 4);
+        let mut line = |name: &str, labels: &str, value: f64| {
+            let _infallible = writeln!(out, "sentinelops_{name}{{{labels}}} {value}");
+        };
+        let labels: Vec<String> = plugins
+            .iter()
+            .map(|p| {
+                format!("kind=\"{}\",plugin=\"{}\",alias=\"{}\"", p.role.word(), p.name, p.alias)
+            })
+            .collect();
+        for (name, read) in METRICS {
+            for (plugin, labels) in plugins.iter().zip(&labels) {
+                line(name, labels, read(&plugin.counters));
+            }
+        }
+        for (plugin, labels) in plugins.iter().zip(&labels) {
+            line("up", labels, f64::from(u8::from(plugin.condition() == Condition::Active)));
+            for (reason, count) in plugin.counters.drops() {
+                line(
+                    "dropped_events_total",
+                    &format!("{labels},reason=\"{reason}\""),
+                    count as f64,
+                );
+            }
+        }
+        let used: usize = self.memory.iter().map(Memory::used).sum();
+        line("memory_used_bytes", "", used as f64);
+        line("dead_letters_total", "", self.dead_letters.load(Relaxed) as f64);
+        line("start_time_seconds", "", self.started_ms as f64 / 1000.0);
+        out
+    }
+}
+
+type Read = fn(&Counters) -> f64;
+
+/// The counters that every plugin has.
+const METRICS: &[(&str, Read)] = &[
+    ("received_events_total", |c| c.received.load(Relaxed) as f64),
+    ("received_bytes_total", |c| c.received_bytes.load(Relaxed) as f64),
+    ("delivered_events_total", |c| c.delivered.load(Relaxed) as f64),
+    ("delivered_bytes_total", |c| c.delivered_bytes.load(Relaxed) as f64),
+    ("errors_total", |c| c.errors.load(Relaxed) as f64),
+    ("restarts_total", |c| c.restarts.load(Relaxed) as f64),
+    ("calls_total", |c| c.calls.load(Relaxed) as f64),
+    ("call_seconds_total", |c| c.call_micros.load(Relaxed) as f64 / 1e6),
+    ("call_seconds_max", |c| c.call_micros_max.load(Relaxed) as f64 / 1e6),
+    ("queued_events", |c| c.queued.load(Relaxed) as f64),
+    ("queued_bytes", |c| c.queued_bytes.load(Relaxed) as f64),
+    ("notes", |c| c.notes().len() as f64),
+];

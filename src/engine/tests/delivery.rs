@@ -1,0 +1,254 @@
+//! What an output's answers lead to: retry, hold, split, reject, bisect; and that everything is accounted for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sentinel_contract::{Fate, Labels, Memory, Piece, Receipt, WriteError};
+use tokio_util::sync::CancellationToken;
+
+use super::{Script, Sink, log_batch, script};
+use crate::config::Role;
+use crate::dead_letters::DeadLetters;
+use crate::output::{BatchLimits, OutputTask};
+use crate::queue::{Entry, Queue};
+use crate::telemetry::{Plugin, Telemetry};
+use sentinel_contract::Kinds;
+
+/// One output with its queue, running.
+struct Bench {
+    queue: Arc<Queue>,
+    script: Arc<Script>,
+    state: Arc<Plugin>,
+    drain: CancellationToken,
+    deadline: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    folder: tempfile::TempDir,
+}
+
+fn start(alias: &str, limit: usize) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)]);
+    let state = telemetry.add(Role::Output, "scripted", &alias.into());
+    let queue = Queue::new(limit, Arc::clone(&state.counters));
+    let (drain, deadline) = (CancellationToken::new(), CancellationToken::new());
+    let name = alias.to_owned();
+    let build = move || {
+        Ok(Box::new(Sink(script(&name), Kinds::LOGS)) as Box<dyn sentinel_contract::Output>)
+    };
+    let task = OutputTask {
+        output: build().unwrap(),
+        rebuild: Box::new(build),
+        queue: Arc::clone(&queue),
+        state: Arc::clone(&state),
+        limits: BatchLimits { events: 1000, bytes: 1 << 20, wait: Duration::from_secs(1) },
+        dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
+        drain: drain.clone(),
+        deadline: deadline.clone(),
+    };
+    let task = tokio::spawn(task.run());
+    Bench { queue, script: script(alias), state, drain, deadline, task, folder }
+}
+
+impl Bench {
+    /// Queues lines as one batch; with a receipt when asked.
+    fn push(&self, lines: &[&str], kept: bool) {
+        let labels = Arc::new(Labels::new([("a", "b")]));
+        let ear = Arc::clone(&self.script);
+        let receipt = kept.then(|| Receipt::new(move |fate| ear.fates.lock().unwrap().push(fate)));
+        self.queue
+            .push(Entry::new(Piece::whole(Arc::new(log_batch("in", &labels, lines))), receipt));
+    }
+
+    /// Drains, and checks that received = delivered + dropped + queued.
+    async fn finish(self) -> (Arc<Script>, Vec<String>) {
+        self.drain.cancel();
+        self.task.await.unwrap();
+        let c = &self.state.counters;
+        let dropped: u64 = c.drops().values().sum();
+        let lost = self.script.fates.lock().unwrap().contains(&Fate::Lost);
+        let sum = c.delivered.load(Ordering::SeqCst) + dropped + c.queued.load(Ordering::SeqCst);
+        assert!(lost || c.received.load(Ordering::SeqCst) == sum, "{c:?}");
+        assert_eq!(c.queued.load(Ordering::SeqCst), 0);
+        assert_eq!(c.queued_bytes.load(Ordering::SeqCst), 0);
+        let letters = std::fs::read_to_string(self.folder.path().join("dead-letters.jsonl"));
+        let lines = letters.unwrap_or_default().lines().map(str::to_owned).collect();
+        (self.script, lines)
+    }
+}
+
+fn cause() -> sentinel_contract::Cause {
+    anyhow::anyhow!("no")
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_go_out_together_in_order_and_are_acknowledged() {
+    let bench = start("d1", 1 << 20);
+    bench.push(&["1", "2"], true);
+    bench.push(&["3"], false);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(*script.taken.lock().unwrap(), [["1", "2", "3"]]);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+    assert!(letters.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_is_repeated_until_it_succeeds_and_nothing_overtakes_it() {
+    let bench = start("d2", 1 << 20);
+    for _ in 0..5 {
+        bench.script.answer(|_| Err(WriteError::Retry { after: None, cause: cause() }));
+    }
+    bench.push(&["1"], true);
+    super::until("two tries", || bench.script.calls.load(Ordering::SeqCst) >= 2).await;
+    bench.push(&["2"], true);
+    super::until("both", || bench.script.lines().len() == 2).await;
+    let (script, _) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "2"]);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_that_a_backend_asks_for_is_kept() {
+    let bench = start("d3", 1 << 20);
+    let after = Some(Duration::from_secs(40));
+    bench.script.answer(move |_| Err(WriteError::Retry { after, cause: cause() }));
+    let started = tokio::time::Instant::now();
+    bench.push(&["1"], true);
+    super::until("delivered", || bench.script.lines().len() == 1).await;
+    let took = started.elapsed().as_secs();
+    assert!((40..43).contains(&took), "{took}");
+    bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_us_is_asked_again_each_half_minute_and_nothing_is_lost() {
+    let bench = start("d4", 1 << 20);
+    for _ in 0..3 {
+        bench.script.answer(|_| Err(WriteError::Hold { cause: cause() }));
+    }
+    bench.push(&["1"], true);
+    let started = tokio::time::Instant::now();
+    super::until("delivered", || bench.script.lines().len() == 1).await;
+    assert_eq!(started.elapsed().as_secs() / 30, 3);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+    assert!(letters.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_goes_in_halves() {
+    let bench = start("d5", 1 << 20);
+    fn at_most_two(lines: &[String]) -> Result<(), WriteError> {
+        if lines.len() > 2 { Err(WriteError::Split { cause: cause() }) } else { Ok(()) }
+    }
+    for _ in 0..7 {
+        bench.script.answer(at_most_two);
+    }
+    bench.push(&["1", "2", "3", "4", "5"], true);
+    let (script, _) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "2", "3", "4", "5"]);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn named_bad_events_become_dead_letters_and_the_rest_is_delivered() {
+    let bench = start("d6", 1 << 20);
+    bench.script.answer(|_| Err(WriteError::Reject { events: vec![1, 2], cause: cause() }));
+    bench.push(&["1", "2"], true);
+    bench.push(&["3", "4"], true);
+    bench.push(&["5"], true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "4", "5"]);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Rejected, Fate::Rejected, Fate::Delivered]);
+    assert_eq!(letters.len(), 2);
+    assert!(
+        letters[0].contains("\"line\":\"2\"") && letters[1].contains("\"line\":\"3\""),
+        "{letters:?}"
+    );
+}
+
+fn no_threes(lines: &[String]) -> Result<(), WriteError> {
+    if lines.iter().any(|line| line == "3") {
+        Err(WriteError::Refuse { cause: cause() })
+    } else {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unnamed_bad_event_is_found_by_bisection() {
+    let bench = start("d7", 1 << 20);
+    for _ in 0..20 {
+        bench.script.answer(no_threes);
+    }
+    bench.push(&["1", "2", "3", "4", "5", "6", "7"], true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "2", "4", "5", "6", "7"], "in order, none twice");
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Rejected]);
+    assert_eq!(letters.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_everything_costs_a_bounded_number_of_requests() {
+    let bench = start("d8", 1 << 20);
+    for _ in 0..10_000 {
+        bench.script.answer(|_| Err(WriteError::Refuse { cause: cause() }));
+    }
+    let lines: Vec<String> = (0..900).map(|n| n.to_string()).collect();
+    bench.push(&lines.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(letters.len(), 900);
+    assert!(script.calls.load(Ordering::SeqCst) < 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_panics_is_built_again_and_the_culprit_is_found() {
+    let bench = start("d9", 1 << 20);
+    for _ in 0..20 {
+        bench.script.answer(|lines| {
+            assert!(!lines.iter().any(|line| line == "3"), "as asked");
+            Ok(())
+        });
+    }
+    bench.push(&["1", "2", "3", "4"], true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "2", "4"]);
+    assert_eq!(letters.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_drops_the_oldest_without_a_receipt_and_never_one_with() {
+    let bench = start("d10", 200);
+    let retry = |_: &[String]| {
+        Err(WriteError::Retry { after: Some(Duration::from_secs(60)), cause: cause() })
+    };
+    bench.script.answer(retry);
+    bench.push(&["first"], true);
+    super::until("one try", || bench.script.calls.load(Ordering::SeqCst) == 1).await;
+    for line in ["a", "b", "c", "d", "e"] {
+        bench.push(&[line], false);
+        bench.push(&[&line.to_uppercase()], true);
+    }
+    let drops = bench.state.counters.drops();
+    let (script, _) = bench.finish().await;
+    assert_eq!(drops["queue_full"], 2, "three of 57 bytes fit into 200");
+    assert_eq!(script.lines(), ["first", "A", "B", "c", "C", "d", "D", "e", "E"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_what_is_left_is_lost_to_its_source_and_counted() {
+    let bench = start("d11", 1 << 20);
+    for _ in 0..1000 {
+        bench.script.answer(|_| Err(WriteError::Retry { after: None, cause: cause() }));
+    }
+    bench.push(&["1"], true);
+    bench.push(&["2"], false);
+    super::until("a try", || bench.script.calls.load(Ordering::SeqCst) > 0).await;
+    bench.push(&["3"], true);
+    bench.push(&["4"], false);
+    bench.deadline.cancel();
+    let state = Arc::clone(&bench.state);
+    let (script, _) = bench.finish().await;
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Lost, Fate::Lost]);
+    assert_eq!(state.counters.drops()["shutdown"], 2);
+}
