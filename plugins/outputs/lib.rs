@@ -2,5 +2,22 @@
 
 use sentinel_contract::{Entry, Output};
 
+pub mod file;
+
+pub mod loki;
+
+pub mod victoriametrics;
+
+#[cfg(test)]
+#[path = "../transport/fake.rs"]
+mod fake;
+
+#[cfg(test)]
+mod testing;
+
 /// Every output, in alphabetical order.
-pub const ALL: &[Entry<Box<dyn Output>>] = &[];
+pub const ALL: &[Entry<Box<dyn Output>>] = &[
+    Entry::of::<file::File>(),
+    Entry::of::<loki::Loki>(),
+    Entry::of::<victoriametrics::VictoriaMetrics>(),
+];

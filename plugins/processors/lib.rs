@@ -1,6 +1,18 @@
 //! The processors, one folder each, and the list of them.
 
+pub mod anomaly;
+pub mod filter;
+pub mod log_features;
+pub mod parse;
+#[cfg(test)]
+mod samples;
+
 use sentinel_contract::{Entry, Processor};
 
 /// Every processor, in alphabetical order.
-pub const ALL: &[Entry<Processor>] = &[];
+pub const ALL: &[Entry<Processor>] = &[
+    Entry::of::<anomaly::Anomaly>(),
+    Entry::of::<filter::Filter>(),
+    Entry::of::<log_features::LogFeatures>(),
+    Entry::of::<parse::Parse>(),
+];

@@ -1,1 +1,25 @@
-//! HTTP client with TLS, protobuf writing and compression, shared by both directions.
+//! HTTP client with TLS, protobuf writing and compression, shared by both directions. Knows no plugin.
+
+pub mod compress;
+
+pub mod http;
+
+pub mod identity;
+
+pub mod protobuf;
+
+pub mod status;
+
+pub mod tls;
+
+#[cfg(test)]
+mod fake;
+
+#[cfg(test)]
+mod tests;
+
+pub use compress::Body;
+pub use http::{Auth, Client, HttpOptions, Reply};
+pub use identity::ByIdentity;
+pub use status::Action;
+pub use tls::{Tls, Verify};

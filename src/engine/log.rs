@@ -35,14 +35,18 @@ pub enum Format {
 /// Starts logging; later calls do nothing.
 pub fn start(level: Level, format: Format) {
     let journal = format == Format::Text && std::env::var_os("JOURNAL_STREAM").is_some();
-    let layer = Lines { level, format, journal, seen: Mutex::default() };
+    let layer = Lines::new(level, format, journal, |line: &str| {
+        let _stderr_closed = std::io::stderr().lock().write_all(line.as_bytes());
+    });
     let _already_started = tracing_subscriber::registry().with(layer).try_init();
 }
 
-struct Lines {
+/// The layer that makes lines and hands them to `write`.
+pub(crate) struct Lines<W> {
     level: Level,
     format: Format,
     journal: bool,
+    write: W,
     seen: Mutex<BTreeMap<String, (Instant, u64)>>,
 }
 
@@ -83,7 +87,11 @@ impl Fields {
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + 'static,
+{
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // Other people's crates speak of connections and pools; ours of the user's data.
         *metadata.level() <= self.level
@@ -109,13 +117,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         event.record(&mut fields);
         if let Some(folded) = self.fold(&fields) {
-            let line = self.line(*event.metadata().level(), &fields, folded);
-            let _stderr_closed = std::io::stderr().lock().write_all(line.as_bytes());
+            (self.write)(&self.line(*event.metadata().level(), &fields, folded));
         }
     }
 }
 
-impl Lines {
+impl<W> Lines<W> {
+    /// A layer that shows lines of `level` and worse.
+    pub(crate) fn new(level: Level, format: Format, journal: bool, write: W) -> Self {
+        Lines { level, format, journal, write, seen: Mutex::default() }
+    }
+
     /// How many like this were swallowed since the last was written; `None`: swallow this one too.
     fn fold(&self, fields: &Fields) -> Option<u64> {
         let mut key = fields.message.clone();

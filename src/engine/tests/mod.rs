@@ -3,6 +3,7 @@
 mod delivery;
 mod gathering;
 mod lifecycle;
+mod logging;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -110,9 +111,7 @@ struct LinesService(Arc<str>, Arc<Labels>, bool);
 impl Service for LinesService {
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
         let script = script(&self.0);
-        if script.calls.fetch_add(1, Ordering::SeqCst) == 0 && self.2 {
-            panic!("as asked");
-        }
+        assert!(script.calls.fetch_add(1, Ordering::SeqCst) > 0 || !self.2, "as asked");
         for line in 0..10 {
             let ear = Arc::clone(&script);
             let mut batch = log_batch(&self.0, &self.1, &[&line.to_string()]);

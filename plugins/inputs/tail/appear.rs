@@ -1,0 +1,368 @@
+//! A path appears: is it a file, which one, and where does reading begin?
+//!
+//! A file that the saved positions know goes on where it was acknowledged. One that nobody has seen begins at its first
+//! line, unless it was there when the agent first started: then `start` says. One that looks like the copy which
+//! copytruncate makes of a followed file is held back until it is known whether it is.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::Start;
+use super::access::explain;
+use super::discover::{Walk, may_be_copy};
+use super::files::{Found, Life, Refusal, Tailed};
+use super::identity::{self, Inode, Mark};
+use super::positions::{self, Positions, Record};
+use super::service::Loop;
+use super::watch::What;
+
+/// When a path was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was there when the agent started.
+    Start,
+    /// It came later.
+    Later,
+}
+
+/// What the saved positions say about the time before this start.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    existed: bool,
+    written: Option<SystemTime>,
+    names: HashSet<PathBuf>,
+}
+
+impl Before {
+    pub(super) fn new(found: &positions::Found, positions: &Positions) -> Self {
+        let names = positions.records().map(|record| record.path.clone()).collect();
+        Before { existed: found.existed, written: found.written, names }
+    }
+
+    /// Whether a file came to be while the agent was stopped: then nobody has read any of it.
+    fn came_meanwhile(&self, path: &Path, found: &Found, slack: Duration) -> bool {
+        let born = found.file.metadata().and_then(|meta| meta.created()).ok();
+        let young = born.zip(self.written).is_some_and(|(born, written)| born + slack > written);
+        self.existed && (self.names.contains(path) || young)
+    }
+}
+
+/// A new file that may be the copy of a followed one, made by copytruncate.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) path: PathBuf,
+    size: u64,
+    grown: Instant,
+}
+
+impl Loop {
+    /// Finds again what the saved positions know and what is no longer at its path: it was rotated meanwhile.
+    pub(super) fn resume(&mut self) {
+        let mut listed: HashMap<PathBuf, HashMap<Inode, PathBuf>> = HashMap::new();
+        let mut moved: Vec<Record> = Vec::new();
+        for record in self.positions.records() {
+            let there = fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode);
+            if !there && self.settings.globs.matches(&record.path) {
+                moved.push(record.clone());
+            }
+        }
+        moved.sort_by_key(|record| record.seconds); // the newest is what the new file waits for
+        for record in moved {
+            let Some(folder) = record.path.parent() else { continue };
+            let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
+            let Some(path) = inodes.get(&record.inode) else { continue };
+            let Ok(found) = Found::open(path, &record.path) else { continue };
+            if identity::has_prefix(&found.file, record.prefix) && record.mark.is_in(&found.file) {
+                self.follow(found, record.mark, None);
+            }
+        }
+    }
+
+    /// Walks the globs, watches the folders, and looks at what is new.
+    pub(super) fn discover(&mut self, origin: Origin) {
+        let mut walk = self.settings.globs.walk();
+        if self.watch_folders(&walk) {
+            walk = self.settings.globs.walk(); // what came between the walk and the watch
+        }
+        let mut mended = self.refused.clone();
+        for (path, error) in &walk.failed {
+            mended.remove(path);
+            self.refuse(path, &Refusal::Failed(io::Error::new(error.kind(), error.to_string())));
+        }
+        let mut new: Vec<PathBuf> = Vec::new();
+        for path in walk.paths {
+            mended.remove(&path);
+            if self.files.by_path(&path).is_none() {
+                new.push(path);
+            }
+        }
+        if origin == Origin::Start {
+            // Known files first: a truncated one may claim its copy before that is taken for a new file.
+            let known = |path: &PathBuf| {
+                let inode = fs::metadata(path).ok().map(|meta| Inode::of(&meta));
+                inode.is_some_and(|inode| self.positions.get(inode).is_some())
+            };
+            new.sort_by_cached_key(|path| !known(path));
+        }
+        for path in new {
+            self.appear(&path, origin);
+        }
+        for path in mended {
+            self.accept(&path);
+        }
+        if origin == Origin::Start {
+            self.before = Before::default();
+        }
+    }
+
+    fn watch_folders(&mut self, walk: &Walk) -> bool {
+        let crossed = walk.crossed.iter().map(|folder| (folder, What::Names));
+        let files = walk.folders.iter().map(|folder| (folder, What::Files));
+        let mut new = false;
+        for (folder, what) in crossed.chain(files) {
+            new |= self.watch_folder(folder, what);
+        }
+        new
+    }
+
+    pub(super) fn watch_folder(&mut self, folder: &Path, what: What) -> bool {
+        match self.watch.add(folder, what) {
+            Ok(new) => new,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+                let text = "files are only polled: raise fs.inotify.max_user_watches";
+                if self.out.counters.note("inotify", text) {
+                    tracing::warn!("{text}");
+                }
+                false
+            }
+            Err(_polled) => false,
+        }
+    }
+
+    /// Looks at a path that matches and leads to no followed file yet.
+    pub(super) fn appear(&mut self, path: &Path, origin: Origin) {
+        let found = match Found::open(path, path) {
+            Ok(found) => found,
+            Err(Refusal::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return self.accept(path);
+            }
+            Err(refusal) => return self.refuse(path, &refusal),
+        };
+        self.accept(path);
+        if let Some(id) = self.files.by_inode(found.inode) {
+            if self.is_same(id, &found) {
+                return self.found_again(id, path);
+            }
+            self.files.remove(id); // gone unseen, and its inode is in use again
+        }
+        if let Some(record) = self.positions.get(found.inode).cloned() {
+            return self.resume_at(found, record);
+        }
+        if origin == Origin::Later && self.is_held(&found) {
+            return;
+        }
+        let mark = match self.settings.start {
+            Start::End if origin == Origin::Start => self.starting_mark(path, &found),
+            _ => Mark::default(),
+        };
+        self.follow(found, mark, None);
+    }
+
+    fn is_same(&self, id: u64, found: &Found) -> bool {
+        self.files.get(id).is_some_and(|file| {
+            file.file.is_some() || identity::has_prefix(&found.file, file.prefix)
+        })
+    }
+
+    /// A matching path leads to a file that is followed already: a link, or a rotated name that matches too.
+    fn found_again(&mut self, id: u64, path: &Path) {
+        self.files.alias(path.to_owned(), id);
+        if let Some(file) = self.files.get_mut(id)
+            && file.life != Life::Live
+        {
+            file.life = Life::Live;
+            self.files.moved(id, path.to_owned());
+        }
+    }
+
+    /// The saved positions know this inode.
+    fn resume_at(&mut self, mut found: Found, record: Record) {
+        let same = identity::has_prefix(&found.file, record.prefix);
+        if same && record.mark.is_in(&found.file) {
+            found.name.clone_from(&record.path);
+            self.follow(found, record.mark, None);
+            return;
+        }
+        // Truncated while we were away, or the inode is used again: what was not read of it may be in a copy.
+        let copy = self.find_copy(&record.path, record.prefix, record.mark);
+        let before = copy.map(|mut copy| {
+            copy.name.clone_from(&record.path);
+            self.follow(copy, record.mark, None)
+        });
+        self.follow(found, Mark::default(), before);
+    }
+
+    /// Where to begin in a file that was there when the agent started and that no position knows.
+    fn starting_mark(&self, path: &Path, found: &Found) -> Mark {
+        if self.before.came_meanwhile(path, found, self.settings.discover_interval) {
+            return Mark::default();
+        }
+        let reach = self.settings.rules.max_bytes;
+        identity::last_line_start(&found.file, found.size, reach)
+            .and_then(|offset| Mark::at(&found.file, offset))
+            .unwrap_or_default()
+    }
+
+    /// Follows a file from `mark`, after the file that was found at this path before, or after `before`.
+    pub(super) fn follow(&mut self, found: Found, mark: Mark, before: Option<u64>) -> u64 {
+        let before = before.or_else(|| self.files.by_name(&found.name));
+        let stream = before
+            .and_then(|id| self.files.get(id))
+            .filter(|file| file.name == found.name)
+            .map_or_else(|| self.settings.stream(&found.name), |file| Arc::clone(&file.stream));
+        let path = found.path.clone();
+        let life = self.life_at(&path);
+        let mut file = Tailed::new(found, mark, stream);
+        file.life = life;
+        file.after = before;
+        let new = file.unread() > 0 || life != Life::Live;
+        let id = self.files.add(file);
+        if let Some(before) = before.and_then(|before| self.files.get_mut(before)) {
+            before.before = Some(id);
+            let before = before.id;
+            self.enqueue(before);
+        }
+        self.record(id);
+        self.watch_file(&path, id);
+        if new || !path.parent().is_some_and(|folder| self.watch.sees(folder)) {
+            self.enqueue(id);
+        }
+        self.files.close_beyond(self.settings.max_open_files);
+        id
+    }
+
+    /// Watches the folder of a file, and that of what it links to.
+    pub(super) fn watch_file(&mut self, path: &Path, id: u64) {
+        if let Some(folder) = path.parent() {
+            self.watch_folder(folder, What::Files);
+        }
+        if let Ok(target) = fs::canonicalize(path)
+            && target != path
+        {
+            if let Some(folder) = target.parent() {
+                self.watch_folder(folder, What::Files);
+            }
+            self.links.insert(target.clone(), path.to_owned());
+            self.files.alias(target, id);
+        }
+    }
+
+    /// What a path makes of the file that it leads to.
+    pub(super) fn life_at(&self, path: &Path) -> Life {
+        if self.settings.globs.matches(path) {
+            Life::Live
+        } else {
+            Life::Renamed { since: Instant::now() }
+        }
+    }
+
+    /// Whether a new file is held back, because it may be a copy of a followed file that is about to be truncated.
+    fn is_held(&mut self, found: &Found) -> bool {
+        if self.files.by_name(&found.path).is_some() {
+            return false; // it takes the place of a file that left
+        }
+        let now = Instant::now();
+        let originals: Vec<u64> = self
+            .files
+            .iter()
+            .filter(|file| file.read.offset > 0 && may_be_copy(&found.path, &file.path))
+            .map(|file| file.id)
+            .collect();
+        for id in originals {
+            self.check(id); // it may be truncated by now, and has then claimed the copy
+            if self.files.by_inode(found.inode).is_some() {
+                return true;
+            }
+            if !self.looks_alike(id, found) {
+                continue;
+            }
+            let held = self.held.iter_mut().find(|held| held.path == found.path);
+            match held {
+                Some(held) if held.size != found.size => {
+                    (held.size, held.grown) = (found.size, now);
+                    return true;
+                }
+                Some(held) if now < held.grown + self.settings.timing.hold => return true,
+                Some(_) => break,
+                None => {
+                    let path = found.path.clone();
+                    self.held.push(Held { path, size: found.size, grown: now });
+                    return true;
+                }
+            }
+        }
+        self.held.retain(|held| held.path != found.path);
+        false
+    }
+
+    fn looks_alike(&mut self, original: u64, found: &Found) -> bool {
+        if !matches!(self.files.open(original, self.settings.max_open_files), Ok(true)) {
+            return false;
+        }
+        let Some(file) = self.files.get(original) else { return false };
+        let Some(open) = &file.file else { return false };
+        let len = found.size.min(file.size).min(identity::PREFIX as u64) as usize;
+        identity::same_start(open, &found.file, len).unwrap_or(false)
+    }
+
+    /// Looks again at what was held back.
+    pub(super) fn retry_held(&mut self) {
+        let paths: Vec<PathBuf> = self.held.iter().map(|held| held.path.clone()).collect();
+        for path in paths {
+            if self.files.by_path(&path).is_some() || fs::metadata(&path).is_err() {
+                self.held.retain(|held| held.path != path);
+            } else {
+                self.appear(&path, Origin::Later);
+            }
+        }
+    }
+
+    /// Says once what keeps a path from being read.
+    pub(super) fn refuse(&mut self, path: &Path, refusal: &Refusal) {
+        let text = match refusal {
+            Refusal::Kind(what) => (*what).to_owned(),
+            Refusal::Failed(error) => explain(path, error),
+        };
+        self.refused.insert(path.to_owned());
+        if self.out.counters.note(&path.to_string_lossy(), text.as_str()) {
+            tracing::warn!(path = %path.display(), "{text}");
+        }
+    }
+
+    /// Nothing keeps the path from being read any more.
+    pub(super) fn accept(&mut self, path: &Path) {
+        if self.refused.remove(path) {
+            self.out.counters.clear_note(&path.to_string_lossy());
+        }
+    }
+}
+
+/// Every regular file of a folder, by inode.
+pub(super) fn inodes_in(folder: &Path) -> HashMap<Inode, PathBuf> {
+    let mut inodes = HashMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if let Ok(meta) = entry.metadata()
+            && meta.is_file()
+        {
+            inodes.insert(Inode::of(&meta), entry.path());
+        }
+    }
+    inodes
+}

@@ -1,0 +1,169 @@
+//! One read of one file: a chunk, and the lines in it.
+//!
+//! A chunk begins with the bytes before the position, so that every read proves that it is still the same file. What is
+//! unfinished at its end is read again with what follows: the page cache holds it anyway, and nothing is kept in memory
+//! for an idle file. A line's bytes are copied once, from the page cache into the chunk.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Settings;
+use super::files::Tailed;
+use super::identity::{Digest, Mark};
+use super::lines::{Ending, Split, Stamp, split};
+
+/// A line that is longer than a chunk is searched for its end by this much before other files have their turn.
+const SEARCH_BYTES: u64 = 64 << 20;
+const SEARCH_STEP: usize = 64 << 10;
+
+/// How much a read may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// Bytes after the position.
+    pub(super) bytes: usize,
+    /// Events.
+    pub(super) events: usize,
+    /// What to do with an unfinished end of the file.
+    pub(super) ending: Ending,
+    /// The time of the first event.
+    pub(super) time_ns: i64,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Whole lines.
+    Lines(Lines),
+    /// No whole line; whether that is because the file ends here.
+    Nothing { at_end: bool },
+    /// It is not the same file any more: other bytes stand before the position.
+    Another,
+}
+
+/// Whole lines.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) split: Split,
+    /// The position after them.
+    pub(super) mark: Mark,
+    /// Bytes of the chunk that they keep in memory.
+    pub(super) capacity: usize,
+    /// Nothing but an unfinished line follows.
+    pub(super) at_end: bool,
+    /// The time of the next event.
+    pub(super) next_ns: i64,
+}
+
+impl Settings {
+    /// The most that one read takes: the longest line and its end.
+    pub(super) fn longest(&self) -> usize {
+        self.read_chunk.max(self.rules.max_bytes + 2)
+    }
+}
+
+impl Tailed {
+    /// How many bytes the next read asks for.
+    pub(super) fn wants(&self, settings: &Settings) -> usize {
+        let usual = if self.stride == 0 { settings.read_chunk } else { self.stride };
+        (self.unread().min(usual as u64) as usize).min(settings.longest())
+    }
+
+    /// Reads once. The file is open.
+    pub(super) fn take(&mut self, ask: Ask, settings: &Settings) -> io::Result<Taken> {
+        let Some(open) = &self.file else { return Ok(Taken::Nothing { at_end: true }) };
+        let tail = self.read.tail.len as usize;
+        let buffer = read_chunk(open, self.read.offset - tail as u64, tail + ask.bytes)?;
+        if buffer.len() < tail || Digest::of(&buffer[..tail]) != self.read.tail {
+            return Ok(Taken::Another);
+        }
+        let capacity = buffer.capacity();
+        let chunk = Bytes::from(buffer);
+        let end = self.read.offset + (chunk.len() - tail) as u64;
+        let at_end = end >= self.size;
+        let full = chunk.len() - tail >= settings.longest();
+        let stream = Arc::clone(&self.stream);
+        let mut stamp = Stamp { stream: &stream, time_ns: ask.time_ns };
+        let ending = if at_end { ask.ending } else { Ending::Open };
+        let mut lines = split(&chunk, tail, ending, ask.events, &settings.rules, &mut stamp);
+        if lines.consumed == 0 && full {
+            // A group that does not fit goes out in parts.
+            lines = split(&chunk, tail, Ending::Lines, ask.events, &settings.rules, &mut stamp);
+        }
+        let mut mark = Mark {
+            offset: self.read.offset + lines.consumed as u64,
+            tail: Digest::of_tail(&chunk[..tail + lines.consumed]),
+        };
+        if lines.consumed == 0 {
+            if !full {
+                self.stride = settings.longest(); // if there is more, the line does not fit into the usual chunk
+                return Ok(Taken::Nothing { at_end });
+            }
+            match self.find_end(end, ask.ending)? {
+                Some((length, after)) => {
+                    lines.push_cut(&chunk, tail, length, settings.rules.max_bytes, &mut stamp);
+                    mark = after;
+                }
+                None => return Ok(Taken::Nothing { at_end: self.scanned >= self.size }),
+            }
+        }
+        self.adapt(&lines, settings.read_chunk);
+        let at_end = at_end && !lines.full && mark.offset <= end;
+        let next_ns = stamp.time_ns;
+        Ok(Taken::Lines(Lines { split: lines, mark, capacity, at_end, next_ns }))
+    }
+
+    /// The next read asks for what one batch took, when short lines fill batches before chunks; else for twice as much.
+    fn adapt(&mut self, lines: &Split, usual: usize) {
+        let stride = if self.stride == 0 { usual } else { self.stride };
+        self.stride = if lines.full { lines.consumed * 5 / 4 } else { stride * 2 };
+        self.stride = self.stride.clamp(usual.min(4 << 10), usual);
+    }
+
+    /// The line at the position does not end before `from`: finds its end, without keeping what is skipped. Its length
+    /// and the mark after it; `None` when its end is not there, or not yet found.
+    fn find_end(&mut self, from: u64, ending: Ending) -> io::Result<Option<(u64, Mark)>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let start = self.read.offset;
+        let mut at = self.scanned.max(from);
+        let stop = at + SEARCH_BYTES;
+        let mut bytes = vec![0; SEARCH_STEP];
+        let mut end = None;
+        while at < stop {
+            let len = file.read_at(&mut bytes, at)?;
+            if let Some(found) = memchr::memchr(b'\n', &bytes[..len]) {
+                end = Some(at + found as u64);
+                break;
+            }
+            at += len as u64;
+            if len == 0 {
+                self.size = at;
+                break;
+            }
+        }
+        self.scanned = at;
+        let (length, next) = match end {
+            Some(end) => (end - start, end + 1),
+            None if ending == Ending::All && at >= self.size => (at - start, at),
+            None => return Ok(None),
+        };
+        Ok(Some((length, Mark::at(file, next)?)))
+    }
+}
+
+/// Up to `len` bytes; fewer at the end of the file.
+fn read_chunk(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(len);
+    while buffer.len() < len {
+        let at = offset + buffer.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(buffer)
+}

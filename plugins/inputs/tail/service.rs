@@ -1,0 +1,402 @@
+//! The loop: one thread for all files of one input, which reads, hands over batches, and takes receipts.
+//!
+//! Reading blocks on the disk, so the loop has a thread of its own and not a task. Whatever it waits for (memory, the
+//! lane, a notification), it goes on taking receipts, saving positions and following renames meanwhile.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use sentinel_contract::{Batch, Cause, Emitter, Fate, Permit, Service, Stop};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::Settings;
+use super::appear::{Held, Origin};
+use super::files::Files;
+use super::ledger::Outcome;
+use super::positions::{Positions, Record, unix_seconds};
+use super::watch::Watch;
+
+/// A file that has not grown for this long is looked at less often.
+const ACTIVE: Duration = Duration::from_secs(60);
+/// How often positions are synced.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// The input, built and not yet running.
+#[derive(Debug)]
+pub(super) struct Tailing {
+    settings: Settings,
+}
+
+impl Tailing {
+    pub(super) fn new(settings: Settings) -> Self {
+        Tailing { settings }
+    }
+}
+
+#[async_trait::async_trait]
+impl Service for Tailing {
+    async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
+        let abort = Stop::default();
+        let _aborts_when_dropped = abort.reading.clone().drop_guard();
+        let (done, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let body = move || {
+            runtime.block_on(async {
+                Loop::new(self.settings, out, stop, abort).run().await;
+            });
+            let _aborted = done.send(());
+        };
+        let thread = std::thread::Builder::new().name("tail".to_owned());
+        thread.spawn(body).context("cannot start the thread that reads files")?;
+        if ended.await.is_err() {
+            bail!("the thread that reads files panicked");
+        }
+        Ok(())
+    }
+}
+
+/// What became of a batch: which file, the batch's number, how many events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resolved {
+    pub(super) id: u64,
+    pub(super) number: u64,
+    pub(super) events: u64,
+    pub(super) fate: Fate,
+}
+
+/// Where receipts arrive. As many as there are batches, which memory bounds.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    resolved: Mutex<Vec<Resolved>>,
+    arrived: Notify,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, resolved: Resolved) {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(resolved);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Vec<Resolved> {
+        std::mem::take(&mut *self.resolved.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The state of the loop.
+#[derive(Debug)]
+pub(super) struct Loop {
+    pub(super) settings: Arc<Settings>,
+    pub(super) out: Emitter,
+    stop: Stop,
+    /// Its first token is cancelled when nobody waits for the end of the thread any more.
+    abort: Stop,
+    pub(super) files: Files,
+    pub(super) positions: Positions,
+    pub(super) watch: Watch,
+    pub(super) inbox: Arc<Inbox>,
+    ready: VecDeque<u64>,
+    /// Files looked at on every poll.
+    active: HashSet<u64>,
+    pub(super) held: Vec<Held>,
+    pub(super) refused: HashSet<PathBuf>,
+    /// A link's target, and the link.
+    pub(super) links: HashMap<PathBuf, PathBuf>,
+    /// Paths that were known when the agent was last stopped, and when that was; both only during the start.
+    pub(super) before: super::appear::Before,
+    /// The next line's time is at least this.
+    pub(super) clock_ns: i64,
+    cursor: u64,
+    pub(super) walk_now: bool,
+    notified: bool,
+    /// Positions could not be saved the last time.
+    unsaved: bool,
+    drained: Instant,
+    next_poll: Instant,
+    next_walk: Instant,
+    next_sync: Instant,
+}
+
+impl Loop {
+    fn new(settings: Settings, out: Emitter, stop: Stop, abort: Stop) -> Self {
+        let (positions, found, started) = Positions::open(settings.positions.clone());
+        if found.damaged > 0 {
+            let path = settings.positions.display();
+            tracing::warn!(%path, lines = found.damaged, "skipped damaged saved positions");
+        }
+        let (watch, watching) = Watch::new();
+        let now = Instant::now();
+        let mut this = Loop {
+            settings: Arc::new(settings),
+            out,
+            stop,
+            abort,
+            files: Files::default(),
+            before: super::appear::Before::new(&found, &positions),
+            positions,
+            watch,
+            inbox: Arc::default(),
+            ready: VecDeque::new(),
+            active: HashSet::new(),
+            held: Vec::new(),
+            refused: HashSet::new(),
+            links: HashMap::new(),
+            clock_ns: 0,
+            cursor: 0,
+            walk_now: false,
+            notified: false,
+            unsaved: false,
+            drained: now,
+            next_poll: now,
+            next_walk: now,
+            next_sync: now,
+        };
+        this.saved(started);
+        if let Err(error) = watching {
+            let text = format!("files are only polled: {error}; raise fs.inotify.max_user_instances");
+            if this.out.counters.note("inotify", text.as_str()) {
+                tracing::warn!("{text}");
+            }
+        }
+        this
+    }
+
+    async fn run(&mut self) {
+        self.resume();
+        self.discover(Origin::Start);
+        self.next_walk = Instant::now() + self.settings.discover_interval;
+        while !self.is_stopping() {
+            self.maintain();
+            match self.ready.pop_front() {
+                Some(id) => self.read(id).await,
+                None => self.wait().await,
+            }
+        }
+        while !self.stop.finished.is_cancelled() && !self.abort.reading.is_cancelled() {
+            self.take_receipts();
+            self.save();
+            self.wait().await;
+        }
+        if self.abort.reading.is_cancelled() {
+            return; // as after kill -9: what is written is written
+        }
+        self.take_receipts();
+        let compacted = self.positions.compact();
+        self.saved(compacted);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.reading.is_cancelled() || self.abort.reading.is_cancelled()
+    }
+
+    /// Waits for a receipt, a notification, the next due time, or the next step of stopping.
+    async fn wait(&mut self) {
+        let mut deadline = self.next_poll.min(self.next_walk);
+        if self.positions.needs_sync() {
+            deadline = deadline.min(self.next_sync);
+        }
+        let gate = self.drained + self.settings.timing.coalesce;
+        let stopping = self.stop.reading.is_cancelled();
+        let notified = async {
+            sleep_until(gate).await;
+            self.watch.changed().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.abort.reading.cancelled() => {}
+            () = self.stop.reading.cancelled(), if !stopping => {}
+            () = self.stop.finished.cancelled(), if stopping => {}
+            () = self.inbox.arrived.notified() => {}
+            () = notified, if !stopping => self.notified = true,
+            () = sleep_until(deadline) => {}
+        }
+    }
+
+    /// Everything but reading, as far as it is due.
+    fn maintain(&mut self) {
+        self.take_receipts();
+        let now = Instant::now();
+        if self.notified || now >= self.drained + self.settings.timing.coalesce {
+            self.notified = false;
+            self.drained = now;
+            self.follow_changes();
+        }
+        if now >= self.next_poll {
+            self.poll(now);
+            self.next_poll = now + self.settings.poll_interval;
+        }
+        if now >= self.next_walk || self.walk_now {
+            self.walk_now = false;
+            self.discover(Origin::Later);
+            self.next_walk = now + self.settings.discover_interval;
+        }
+        self.save();
+    }
+
+    /// Looks at active files, and at some of the others, so that all are looked at every `idle_check`.
+    fn poll(&mut self, now: Instant) {
+        let rounds = self.settings.timing.idle_check.as_secs_f64();
+        let share = self.settings.poll_interval.as_secs_f64() / rounds.max(0.001);
+        let count = (self.files.len() as f64 * share).ceil() as usize;
+        let mut ids = self.files.some_after(self.cursor, count.min(self.files.len()));
+        self.cursor = ids.last().copied().unwrap_or(0);
+        ids.extend(self.active.iter());
+        for id in ids {
+            self.check(id);
+        }
+        let (files, watch) = (&self.files, &self.watch);
+        self.active.retain(|id| {
+            files.get(*id).is_some_and(|file| {
+                file.is_busy()
+                    || now < file.grown + ACTIVE
+                    || !file.path.parent().is_some_and(|folder| watch.sees(folder))
+            })
+        });
+        self.retry_held();
+        self.limit_deleted();
+    }
+
+    /// Puts a file into the queue of files to read, and among those that are polled.
+    pub(super) fn enqueue(&mut self, id: u64) {
+        if let Some(file) = self.files.get_mut(id) {
+            self.active.insert(id);
+            if !std::mem::replace(&mut file.queued, true) {
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// The time of the next line: now, but never again and never back, whatever the host's clock does.
+    pub(super) fn time_ns(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock_ns.max(now.as_nanos() as i64)
+    }
+
+    /// Waits for memory; `None` when reading is to stop first.
+    pub(super) async fn reserve(&mut self, bytes: usize) -> Option<Permit> {
+        let out = self.out.clone();
+        let mut reserve = pin!(out.reserve(bytes));
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut reserve => return Some(permit),
+                () = self.wait() => {}
+            }
+            if self.is_stopping() {
+                return None;
+            }
+            self.maintain();
+        }
+    }
+
+    /// Hands a batch to the lane; while that is full, everything but reading goes on.
+    pub(super) async fn send(&mut self, batch: Batch) {
+        let out = self.out.clone();
+        let mut send = pin!(out.send(batch));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut send => return,
+                () = self.wait() => {}
+            }
+            if self.abort.reading.is_cancelled() || self.stop.finished.is_cancelled() {
+                return;
+            }
+            if self.stop.reading.is_cancelled() {
+                self.take_receipts();
+                self.save();
+            } else {
+                self.maintain();
+            }
+        }
+    }
+
+    fn take_receipts(&mut self) {
+        let resolved = self.inbox.take();
+        if resolved.is_empty() {
+            return;
+        }
+        let mut advanced = HashSet::new();
+        for Resolved { id, number, events, fate } in resolved {
+            let Some(file) = self.files.get_mut(id) else {
+                if fate == Fate::Lost {
+                    self.out.counters.drop_events("source_gone", events);
+                }
+                continue;
+            };
+            match file.ledger.resolve(number, fate) {
+                Outcome::Nothing => {}
+                Outcome::Advanced => {
+                    advanced.insert(id);
+                }
+                Outcome::Lost(mark) => {
+                    file.rewind(mark);
+                    file.pause = Some(Instant::now() + self.settings.timing.lost_pause);
+                    self.active.insert(id);
+                    if !self.stop.reading.is_cancelled() {
+                        let path = self.files.get(id).map(|file| file.path.display().to_string());
+                        let path = path.unwrap_or_default();
+                        let message = format!("{path}: {events} lines were lost on their way, and are read again");
+                        self.out.counters.error(unix_seconds() * 1000, message);
+                    }
+                }
+            }
+        }
+        for id in advanced {
+            self.record(id);
+        }
+        let written = self.positions.write();
+        self.saved(written);
+    }
+
+    /// Sets the saved position of a file.
+    pub(super) fn record(&mut self, id: u64) {
+        let Some(file) = self.files.get(id) else { return };
+        if matches!(file.life, super::files::Life::Deleted { .. }) {
+            return;
+        }
+        self.positions.put(Record {
+            inode: file.inode,
+            mark: file.ledger.acknowledged(),
+            prefix: file.prefix,
+            seconds: unix_seconds(),
+            path: file.name.clone(),
+        });
+    }
+
+    /// Writes positions, and syncs them when it is time.
+    fn save(&mut self) {
+        let now = Instant::now();
+        let mut result = self.positions.write();
+        if now >= self.next_sync {
+            self.next_sync = now + SYNC;
+            if self.positions.needs_sync() {
+                result = result.and(self.positions.sync());
+            }
+        }
+        self.saved(result);
+    }
+
+    /// Keeps the note on positions true.
+    fn saved(&mut self, result: std::io::Result<()>) {
+        if result.is_ok() && !self.unsaved {
+            return;
+        }
+        let path = self.settings.positions.display().to_string();
+        if let Err(error) = result {
+            let text = format!("positions cannot be saved: {error}");
+            self.unsaved = true;
+            self.out.counters.error(unix_seconds() * 1000, text.as_str());
+            if self.out.counters.note(&path, text) {
+                tracing::error!(%path, %error, "positions cannot be saved");
+            }
+        } else if self.positions.is_open() {
+            self.unsaved = false;
+            self.out.counters.clear_note(&path);
+        }
+    }
+}

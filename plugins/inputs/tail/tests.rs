@@ -1,0 +1,11 @@
+//! The promises of `inputs.tail`, each with the pitfall that would break it.
+
+mod acknowledgement;
+mod config;
+mod harness;
+mod kinds;
+mod load;
+mod parts;
+mod restart;
+mod rotation;
+mod splitting;

@@ -1,0 +1,187 @@
+//! What the saved positions are for: the agent is killed, and starts again.
+
+use std::fs;
+use std::io::Write as _;
+
+use sentinel_contract::Fate;
+
+use super::harness::{Place, expected, numbered, resolve};
+
+const BEGINNING: &str = "start = \"beginning\"";
+
+#[tokio::test]
+async fn a_killed_agent_goes_on_where_it_was_acknowledged() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(3).await;
+    place.append("a.log", numbered(3..5));
+    let unheard = agent.next().await;
+    super::harness::until("the first receipt is written", || {
+        fs::read_to_string(place.positions()).unwrap().contains(" 21 ")
+    })
+    .await;
+    std::mem::forget(unheard.receipt);
+    agent.kill().await;
+    let mut agent = place.start("a.log", "");
+    assert_eq!(agent.lines(2).await, expected(3..5));
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_rotated_while_stopped_is_finished_and_the_new_one_read_from_its_beginning() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(3).await;
+    agent.finish().await;
+    place.append("a.log", numbered(3..5));
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", numbered(5..7));
+    let mut agent = place.start("a.log", ""); // start = "end" is for files that were never seen
+    assert_eq!(agent.lines(4).await, expected(3..7));
+    agent.is_silent().await;
+    agent.finish().await;
+    let mut agent = place.start("a.log", "");
+    agent.is_silent().await;
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_copied_and_truncated_while_stopped_is_finished_in_the_copy() {
+    for pattern in ["a.log", "a.log*"] {
+        let place = Place::new();
+        place.append("a.log", numbered(0..3));
+        let mut agent = place.start(pattern, BEGINNING);
+        agent.lines(3).await;
+        agent.finish().await;
+        place.append("a.log", numbered(3..5));
+        place.copy("a.log", "a.log.1");
+        place.truncate("a.log");
+        place.append("a.log", numbered(5..7));
+        let mut agent = place.start(pattern, "");
+        assert_eq!(agent.lines(4).await, expected(3..7));
+        agent.is_silent().await;
+        agent.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_came_while_stopped_is_read_from_its_beginning() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("*.log", "");
+    agent.is_silent().await;
+    agent.finish().await;
+    place.append("b.log", "new\n");
+    let mut agent = place.start("*.log", "");
+    assert_eq!(agent.lines(1).await, ["new"]);
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn an_inode_used_again_is_a_new_file() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(3).await;
+    agent.finish().await;
+    // The same inode with other content is what a reused inode looks like.
+    fs::write(place.path("a.log"), "something else, and longer than it was before\n").unwrap();
+    let mut agent = place.start("a.log", "");
+    assert_eq!(agent.lines(1).await, ["something else, and longer than it was before"]);
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn files_with_the_same_first_kilobyte_are_different_files() {
+    let place = Place::new();
+    let header = format!("{}\n", "#".repeat(2000));
+    place.append("a.log", format!("{header}a\n"));
+    place.append("b.log", format!("{header}b\n"));
+    let mut agent = place.start("*.log", BEGINNING);
+    assert_eq!(agent.lines(4).await.iter().filter(|line| line.len() == 1).count(), 2);
+    agent.finish().await;
+    place.append("a.log", "more a\n");
+    place.append("b.log", "more b\n");
+    let mut agent = place.start("*.log", BEGINNING);
+    let mut lines = agent.lines(2).await;
+    lines.sort();
+    assert_eq!(lines, ["more a", "more b"]);
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn files_of_ten_bytes_are_followed_and_found_again() {
+    let place = Place::new();
+    for name in ["a.log", "b.log", "c.log"] {
+        place.append(name, "123456789\n"); // equal files: only their inodes differ
+    }
+    let mut agent = place.start("*.log", BEGINNING);
+    assert_eq!(agent.lines(3).await, ["123456789"; 3]);
+    agent.finish().await;
+    place.append("b.log", "b\n");
+    let mut agent = place.start("*.log", BEGINNING);
+    assert_eq!(agent.lines(1).await, ["b"]);
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_damaged_positions_log_costs_only_what_is_damaged() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    place.append("b.log", numbered(0..3));
+    let mut agent = place.start("*.log", BEGINNING);
+    agent.lines(6).await;
+    agent.finish().await;
+    let text = fs::read_to_string(place.positions()).unwrap();
+    let damaged: String = text
+        .lines()
+        .map(|line| line.to_owned() + "\n")
+        .map(|line| if line.contains("b.log") { line.replacen(" p ", " q ", 1) } else { line })
+        .collect();
+    let mut file = fs::File::create(place.positions()).unwrap();
+    file.write_all(&[0; 512]).unwrap();
+    file.write_all(b"\n\xff\xfe garbage\n").unwrap();
+    file.write_all(damaged.as_bytes()).unwrap();
+    file.write_all(b"0123abcd p 1 2 3").unwrap(); // torn
+    drop(file);
+    let mut agent = place.start("*.log", BEGINNING);
+    assert_eq!(agent.lines(3).await, expected(0..3), "b is read again, a is not");
+    agent.finish().await;
+    let mut agent = place.start("*.log", BEGINNING);
+    agent.is_silent().await;
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_state_folder_that_cannot_be_written_is_said_and_does_not_stop_reading() {
+    let place = Place::new();
+    let folder = place.positions().parent().unwrap().to_owned();
+    fs::write(&folder, "a file where the folder should be").unwrap();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("a.log", BEGINNING);
+    assert_eq!(agent.lines(3).await, expected(0..3));
+    assert!(agent.counters.notes().values().any(|note| note.starts_with("positions cannot be saved")));
+    fs::remove_file(&folder).unwrap();
+    super::harness::until("mended", || agent.counters.notes().is_empty()).await;
+    agent.finish().await;
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.is_silent().await;
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_never_acknowledged_is_read_again_after_a_kill() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut agent = place.start("a.log", BEGINNING);
+    let batch = agent.next().await;
+    agent.stop.reading.cancel();
+    agent.stop.finished.cancel();
+    resolve(batch, Fate::Lost);
+    agent.finish().await;
+    let mut agent = place.start("a.log", "");
+    assert_eq!(agent.lines(3).await, expected(0..3));
+    agent.finish().await;
+}

@@ -1,0 +1,74 @@
+//! The labels of a stream as Loki wants them: a few in the stream's name, the rest as structured metadata.
+//!
+//! From Loki's `pkg/push/push.proto`, `pkg/logql/syntax` (names, quoting) and its default limits (values of 2048 bytes).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use sentinel_contract::Labels;
+use sentinel_transport::protobuf::{field_len, put_bytes, put_head};
+
+/// Field `structuredMetadata` of an `EntryAdapter`.
+const METADATA: u64 = 3;
+
+/// Loki's default `max_label_value_length`.
+const LONGEST_VALUE: usize = 2048;
+
+/// The name of the stream: `{host="a", job="b"}`, of the labels that `keep` names.
+pub(super) fn stream_name(labels: &Labels, keep: &[String], host: &str) -> String {
+    let kept = labels.iter().filter(|(name, _)| keep.iter().any(|keep| keep == name));
+    let mut pairs = BTreeMap::new();
+    for (name, value) in kept {
+        pairs.entry(clean(name)).or_insert(value);
+    }
+    if pairs.is_empty() {
+        pairs.insert("host".to_owned(), host); // Loki refuses a stream without labels
+    }
+    render(pairs.iter().map(|(name, value)| (name.as_str(), *value)))
+}
+
+/// The name of a stream of exactly these labels, whose names are clean and sorted.
+pub(super) fn render<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = String::from("{");
+    for (index, (name, value)) in pairs.enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let _infallible = write!(out, "{comma}{name}=\"");
+        let value = &value[..value.floor_char_boundary(LONGEST_VALUE)];
+        for c in value.chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\n' => out.push_str("\\n"),
+                c if c.is_control() => {
+                    let _infallible = write!(out, "\\u{:04x}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        out.push('"');
+    }
+    out.push('}');
+    out
+}
+
+/// The encoded structured metadata that every entry of the stream carries: the labels that are not in its name.
+pub(super) fn metadata(labels: &Labels, keep: &[String]) -> Box<[u8]> {
+    let mut out = Vec::new();
+    for (name, value) in labels.iter().filter(|(name, _)| !keep.iter().any(|keep| keep == name)) {
+        put_metadata(&mut out, &clean(name), value);
+    }
+    out.into()
+}
+
+/// Appends one pair of structured metadata.
+pub(super) fn put_metadata(out: &mut Vec<u8>, name: &str, value: &str) {
+    put_head(out, METADATA, field_len(name.len()) + field_len(value.len()));
+    put_bytes(out, 1, name.as_bytes());
+    put_bytes(out, 2, value.as_bytes());
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`: anything else becomes an underscore.
+pub(super) fn clean(name: &str) -> String {
+    let lead = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    let good = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    lead.chars().chain(name.chars().map(good)).collect()
+}

@@ -1,0 +1,170 @@
+//! Logs and incidents to Grafana Loki, as protobuf and snappy.
+//!
+//! From Loki's HTTP API (`POST /loki/api/v1/push`) and `pkg/push/push.proto`. Few labels name a stream, the others are
+//! structured metadata (Loki 2.9 and later keep it, earlier ones ignore it). Never retries.
+
+pub mod encode;
+
+mod answer;
+mod labels;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sentinel_contract::units::{Period, Secret};
+use sentinel_contract::{Cause, ConfigError, Context, Kinds, Output, Piece, Plugin, WriteError};
+use sentinel_transport::{Action, Auth, Body, Client, HttpOptions, Reply, Tls};
+use serde::Deserialize;
+
+use encode::Encoder;
+
+const PUSH_PATH: &str = "/loki/api/v1/push";
+
+/// The options.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Base address; the push path is added unless one is given.
+    pub url: String,
+    /// The labels that name a stream; the others become structured metadata.
+    pub labels: Vec<String>,
+    /// Parsed fields that are attached to a line.
+    pub structured_metadata: Vec<String>,
+    /// Sent as `X-Scope-OrgID`.
+    pub tenant: String,
+    /// Of a whole request.
+    pub timeout: Period,
+    /// Sent with every request.
+    pub headers: BTreeMap<String, Secret>,
+    /// Address of a proxy.
+    pub proxy: Secret,
+    /// TLS.
+    pub tls: Tls,
+    /// Credentials.
+    pub auth: Auth,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            url: String::new(),
+            labels: ["host", "job", "filename", "unit", "level"].map(String::from).to_vec(),
+            structured_metadata: Vec::new(),
+            tenant: String::new(),
+            timeout: Period::secs(10),
+            headers: BTreeMap::new(),
+            proxy: Secret::new(""),
+            tls: Tls::default(),
+            auth: Auth::default(),
+        }
+    }
+}
+
+/// The output.
+pub struct Loki {
+    client: Client,
+    encoder: Encoder,
+    body: Body,
+}
+
+impl Plugin for Loki {
+    type Kind = Box<dyn Output>;
+    type Config = Config;
+    const NAME: &'static str = "loki";
+    const SAMPLE: &'static str = include_str!("sample.toml");
+
+    fn build(config: Config, context: &Context) -> Result<Self::Kind, Vec<ConfigError>> {
+        let mut headers = config.headers;
+        let mut errors = Vec::new();
+        if config.labels.is_empty() {
+            errors.push(ConfigError::value("labels", "must name at least one label"));
+        }
+        if !config.tenant.is_empty() {
+            if headers.keys().any(|name| name.eq_ignore_ascii_case("x-scope-orgid")) {
+                errors.push(ConfigError::value("tenant", "is also set as a header"));
+            }
+            headers.insert("X-Scope-OrgID".to_owned(), Secret::new(config.tenant));
+        }
+        let options = HttpOptions {
+            url: config.url,
+            timeout: config.timeout,
+            headers,
+            proxy: config.proxy,
+            tls: config.tls,
+            auth: config.auth,
+        };
+        let client = Client::new(options, PUSH_PATH);
+        let fields = &config.structured_metadata;
+        match client {
+            Ok(client) if errors.is_empty() => Ok(Box::new(Loki {
+                client,
+                encoder: Encoder::new(config.labels, fields, context.host.clone()),
+                body: Body::new(),
+            })),
+            Ok(_) => Err(errors),
+            Err(more) => Err(more.into_iter().chain(errors).collect()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Output for Loki {
+    fn accepts(&self) -> Kinds {
+        Kinds::LOGS.and(Kinds::INCIDENTS)
+    }
+
+    async fn write(&mut self, pieces: &[Piece]) -> Result<(), WriteError> {
+        self.encoder.encode(pieces).map_err(|cause| WriteError::Refuse { cause })?;
+        if self.encoder.sent().is_empty() {
+            return Ok(());
+        }
+        let reply = self.push().await?;
+        let result = match reply.status {
+            400 => Err(self.refused(&reply)),
+            _ => reply.into_result(),
+        };
+        if matches!(result, Ok(()) | Err(WriteError::Reject { .. })) {
+            self.encoder.acknowledged(Instant::now());
+        }
+        result
+    }
+
+    async fn probe(&mut self) -> Result<String, Cause> {
+        let ready = self.client.get("/ready").await?;
+        self.encoder.encode(&[])?;
+        let push = self.push().await?;
+        let answer = format!("{ready}; {push} to an empty push");
+        match push.action() {
+            // 422 and 400 come after credentials and tenant were found good: it is the emptiness that is refused.
+            Action::Done | Action::Refuse => Ok(answer),
+            _ => Err(anyhow::anyhow!(answer)),
+        }
+    }
+}
+
+impl Loki {
+    async fn push(&mut self) -> Result<Reply, WriteError> {
+        let compressed = self.body.snappy(self.encoder.raw());
+        compressed.map_err(|cause| WriteError::Split { cause })?;
+        let headers = [("content-type", "application/x-protobuf")];
+        self.client.post(&headers, &mut self.body).await
+    }
+
+    /// A 400 names the entries that it is about; the others were taken.
+    fn refused(&self, reply: &Reply) -> WriteError {
+        let cause = anyhow::anyhow!("{reply}");
+        if reply.text.contains("includes structured metadata, but this feature is disallowed") {
+            return WriteError::Hold { cause }; // nothing is wrong with the lines
+        }
+        let named =
+            if reply.cut { None } else { answer::refused(&reply.text, self.encoder.sent()) };
+        match named {
+            Some(events) => WriteError::Reject { events, cause },
+            None => WriteError::Refuse { cause },
+        }
+    }
+}

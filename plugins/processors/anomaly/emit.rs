@@ -1,0 +1,110 @@
+//! The series a detector writes, in vmanomaly's names (docs.victoriametrics.com/anomaly-detection, output schema).
+//!
+//! `anomaly_score` is 1.0 at the boundary for every model. `for` is the signal, or `all` for the frame as a whole;
+//! `model_alias` the model, or `overall` for what incidents are made of; `scheduler_alias` the detector's alias.
+
+use std::sync::Arc;
+
+use sentinel_contract::{Context, Events, Kind, Metric, Series};
+
+use super::Written;
+use super::treat::Measure;
+use super::verdict::{FOREST, GUARD, Judgement};
+
+/// A group's series, built once.
+pub(super) struct Output {
+    written: Written,
+    overall: Arc<Series>,
+    forest: Arc<Series>,
+    robust_z: Arc<Series>,
+    signals: Vec<OfSignal>,
+}
+
+struct OfSignal {
+    name: String,
+    y: Arc<Series>,
+    yhat: Arc<Series>,
+    lower: Arc<Series>,
+    upper: Arc<Series>,
+    score: Arc<Series>,
+    contribution: Arc<Series>,
+}
+
+impl Output {
+    pub(super) fn new(
+        context: &Context,
+        group: &[(String, String)],
+        names: &[String],
+        written: Written,
+    ) -> Self {
+        let base = context.tags.with(group.iter().map(|(name, value)| (&**name, &**value)));
+        let base = base.with([("host", &*context.host), ("scheduler_alias", &*context.alias)]);
+        let series = |name: &str, of: &str, model: &str| {
+            let labels = base.with([("for", of), ("model_alias", model)]);
+            Series::new(name, Kind::Gauge, labels.iter())
+        };
+        let of_signal = |name: &String| OfSignal {
+            name: name.clone(),
+            y: series("y", name, GUARD),
+            yhat: series("yhat", name, GUARD),
+            lower: series("yhat_lower", name, GUARD),
+            upper: series("yhat_upper", name, GUARD),
+            score: series("anomaly_score", name, GUARD),
+            contribution: Series::new(
+                "anomaly_contribution",
+                Kind::Gauge,
+                base.with([("feature", &**name)]).iter(),
+            ),
+        };
+        Output {
+            written,
+            overall: series("anomaly_score", "all", "overall"),
+            forest: series("anomaly_score", "all", FOREST),
+            robust_z: series("anomaly_score", "all", GUARD),
+            signals: names.iter().map(of_signal).collect(),
+        }
+    }
+
+    /// The samples of one frame; what is unknown is not written.
+    pub(super) fn metrics(
+        &self,
+        time_ms: i64,
+        measures: &[Measure],
+        score: Option<f64>,
+        judgement: &Judgement,
+        open: bool,
+    ) -> Events {
+        let mut samples = Vec::with_capacity(3 + 5 * measures.len());
+        let mut write = |series: &Arc<Series>, value: f64| {
+            if value.is_finite() {
+                samples.push(Metric { series: Arc::clone(series), time_ms, value });
+            }
+        };
+        if let Some(score) = score {
+            write(&self.overall, score);
+            write(&self.forest, judgement.forest);
+            write(&self.robust_z, judgement.robust_z);
+        } else if open {
+            write(&self.overall, judgement.verdict.score); // an absolute limit needs no model
+        }
+        if self.written == Written::All {
+            for (of, one) in self.signals.iter().zip(measures) {
+                write(&of.y, one.value);
+                write(&of.yhat, one.expected);
+                write(&of.lower, one.lower);
+                write(&of.upper, one.upper);
+                if one.expected.is_finite() {
+                    write(&of.score, one.score);
+                }
+            }
+        }
+        if open {
+            for one in &judgement.verdict.contributions {
+                if let Some(of) = self.signals.iter().find(|of| of.name == one.feature) {
+                    write(&of.contribution, one.share);
+                }
+            }
+        }
+        Events::Metrics(samples)
+    }
+}

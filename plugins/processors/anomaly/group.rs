@@ -1,0 +1,423 @@
+//! One group: its levels, its model and boundaries, its incident. Takes closed frames in order.
+//!
+//! While an incident is open the levels and boundaries stand still, for at most two hours; then they move again, and
+//! after six the incident ends as the new normal. Frames of an incident train nothing. A model trained on frames up to
+//! T is used from a fixed frame after T, so that a replay that waits for it gets the same scores.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sentinel_contract::history::{Frame, History};
+use sentinel_contract::trainer::{Pending, Polled, Trainer};
+use sentinel_contract::{Events, Incident};
+use sentinel_models::robust::RollingMedian;
+
+use super::emit::Output;
+use super::incident::{self, End, Open, Owner, RECOVERED, Rules};
+use super::score::Boundary;
+use super::signals::{LIMIT_FRAMES, Signals};
+use super::train::{Job, Model, Options, Trained, level_of, youth};
+use super::treat::{Measure, measure};
+use super::verdict::{self, Judged, Judgement, Ready};
+
+/// A boundary stands still for an open incident, this long.
+pub(super) const STILL_MS: i64 = 2 * 3_600_000;
+/// Frames after the last one trained on until the model is used.
+pub(super) const EFFECT_FRAMES: i64 = 3;
+/// Frames kept in memory, for when history has none.
+const RECENT_FRAMES: usize = 1024;
+/// Incident times remembered.
+const MAX_EXCLUDED: usize = 256;
+/// A source is silent after this many frames without a sample ...
+const SILENT_FRAMES: u32 = 5;
+/// ... if it spoke in so many of the 64 before them.
+const SPOKEN_FRAMES: u32 = 58;
+
+/// What all groups of a detector share.
+pub(super) struct Shared {
+    pub signals: Arc<Signals>,
+    pub names: Vec<String>,
+    pub history: Arc<dyn History>,
+    pub trainer: Trainer,
+    pub options: Options,
+    pub rules: Rules,
+    pub retrain_ms: i64,
+    /// Wait for a model at the frame where it takes effect: replay and tests. Live, it is used when it is there.
+    pub wait: bool,
+}
+
+/// Where the group's next model stands.
+pub(super) enum Training {
+    /// Asked for once the group has learnt from so many frames, and not before this time.
+    Due { at_ms: i64 },
+    /// On the training thread, with frames up to this time.
+    Running { upto_ms: i64, job: Pending<Result<Trained, String>> },
+}
+
+/// A model in use, with its boundaries.
+#[derive(Clone, Debug)]
+pub(super) struct InUse {
+    pub model: Model,
+    pub forest: Boundary,
+    pub robust_z: Boundary,
+    /// Frame from which it was used.
+    pub since_ms: i64,
+}
+
+/// One group.
+pub(super) struct Group {
+    pub owner: Owner,
+    /// Its name in history.
+    pub history_name: String,
+    pub labels: Vec<(String, String)>,
+    pub levels: Vec<RollingMedian>,
+    recent: VecDeque<Frame>,
+    pub used: Option<InUse>,
+    pub training: Training,
+    /// Why the last training came to nothing.
+    pub refused: Option<String>,
+    /// Frames learnt from since the group was first seen.
+    pub learnt_frames: u64,
+    pub scored_frames: u64,
+    pub incident: Option<Open>,
+    /// Raw scores of the open incident's worst frame.
+    pub worst: (f64, f64),
+    pub incidents: u64,
+    /// Taken as the new normal: nothing new is opened until it was quiet once.
+    pub accepted: bool,
+    pub excluded: Vec<Range<i64>>,
+    /// The last frames, newest in the lowest bit: 1 has samples.
+    pub spoken: u64,
+    pub missing: u32,
+    pub zeros: u32,
+    pub forest_run: u32,
+    pub last_ms: i64,
+    pub last: Option<Last>,
+    output: Output,
+}
+
+/// The last frame, for status.
+pub(super) struct Last {
+    pub measures: Vec<Measure>,
+    pub score: Option<f64>,
+    pub forest: f64,
+    pub robust_z: f64,
+    pub blind: bool,
+}
+
+impl Group {
+    pub(super) fn new(
+        owner: Owner,
+        labels: Vec<(String, String)>,
+        shared: &Shared,
+        output: Output,
+    ) -> Self {
+        let history_name = if owner.group.is_empty() {
+            owner.detector.clone()
+        } else {
+            format!("{}/{}", owner.detector, owner.group)
+        };
+        let levels = vec![RollingMedian::new(shared.options.level_frames); shared.names.len()];
+        Group {
+            owner,
+            history_name,
+            labels,
+            levels,
+            recent: VecDeque::new(),
+            used: None,
+            training: Training::Due { at_ms: i64::MIN },
+            refused: None,
+            learnt_frames: 0,
+            scored_frames: 0,
+            incident: None,
+            worst: (0.0, 0.0),
+            incidents: 0,
+            accepted: false,
+            excluded: Vec::new(),
+            spoken: 0,
+            missing: 0,
+            zeros: 0,
+            forest_run: 0,
+            last_ms: i64::MIN,
+            last: None,
+            output,
+        }
+    }
+
+    /// Takes a frame's columns; emits scores and changes of the incident.
+    pub(super) fn frame(
+        &mut self,
+        time_ms: i64,
+        columns: &[f64],
+        blind: bool,
+        shared: &Shared,
+    ) -> Vec<Events> {
+        let signals = &shared.signals.signals;
+        let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
+        let spoke = columns.iter().any(|value| !value.is_nan());
+        self.last_ms = time_ms;
+        if !spoke {
+            return self.silent(time_ms, blind, shared);
+        }
+        self.spoken = self.spoken << 1 | 1;
+        self.missing = 0;
+        if blind {
+            let measures = self.measure(&values, shared);
+            self.last = Some(Last { measures, score: None, forest: 0.0, robust_z: 0.0, blind });
+            return Vec::new();
+        }
+        self.fetch(time_ms, shared);
+        let measures = self.measure(&values, shared);
+        self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
+        let judgement = self.judge(time_ms, &measures, shared);
+        let (changes, end) = self.step(&judgement, shared);
+        let mut events = Vec::new();
+        let score = self.used.is_some().then_some(judgement.verdict.score);
+        self.scored_frames += u64::from(score.is_some());
+        let open = self.incident.is_some();
+        events.push(self.output.metrics(time_ms, &measures, score, &judgement, open));
+        let frame = self.recent.back_mut().expect("it was remembered above");
+        frame.score = score.unwrap_or(f64::NAN);
+        shared.history.append_frame(&self.history_name, &shared.names, frame);
+        self.learn(time_ms, &judgement, end);
+        self.ask(time_ms, shared);
+        self.last = Some(Last {
+            measures,
+            score,
+            forest: judgement.forest,
+            robust_z: judgement.robust_z,
+            blind,
+        });
+        events.extend(announce(changes, shared));
+        events
+    }
+
+    /// A frame without a sample of the group.
+    fn silent(&mut self, time_ms: i64, blind: bool, shared: &Shared) -> Vec<Events> {
+        if blind {
+            return Vec::new();
+        }
+        self.missing = self.missing.saturating_add(1);
+        // Zeros came before: its windows ended with its traffic, which was judged then.
+        let zero = self.zeros > 0;
+        let steady = self.spoken.count_ones() >= SPOKEN_FRAMES && self.used.is_some() && !zero;
+        if !steady || self.missing < SILENT_FRAMES || self.accepted {
+            return Vec::new();
+        }
+        let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
+        self.incidents += u64::from(self.incident.is_none());
+        let (changes, end) =
+            incident::step(&mut self.incident, &verdict, &self.owner, shared.rules);
+        if end == Some(End::Accepted) {
+            self.spoken = 0; // it has to speak steadily again before it can fall silent
+        }
+        announce(changes, shared)
+    }
+
+    fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
+        let unknown = || values.iter().map(|value| Measure::unknown(*value)).collect();
+        let Some(used) = &self.used else { return unknown() };
+        let youth = youth(used.model.from_ms, used.model.upto_ms);
+        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
+        let measured =
+            signals.zip(values).map(|(((signal, learned), recent), value)| match learned {
+                Some(learned) => {
+                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
+                    measure(signal, learned, *value, volume, level_of(recent), youth)
+                }
+                None => Measure::unknown(*value),
+            });
+        measured.collect()
+    }
+
+    fn judge(&mut self, time_ms: i64, measures: &[Measure], shared: &Shared) -> Judgement {
+        let signals = &shared.signals.signals;
+        let mut both = signals.iter().zip(measures);
+        let zero = both.any(|(signal, one)| signal.stops && one.value == 0.0);
+        self.zeros = if zero { self.zeros.saturating_add(1) } else { 0 };
+        let ready = self.used.as_ref().map(|used| Ready {
+            model: &used.model,
+            forest: &used.forest,
+            robust_z: &used.robust_z,
+        });
+        let judged = Judged {
+            time_ms,
+            signals,
+            measures,
+            ready,
+            recent: &self.recent,
+            zeros: self.zeros,
+            forest_run: self.forest_run,
+            confirm_frames: shared.rules.confirm_frames,
+        };
+        let judgement = verdict::judge(&judged, self.incident.is_some());
+        self.forest_run =
+            if judgement.forest_counts { self.forest_run.saturating_add(1) } else { 0 };
+        judgement
+    }
+
+    /// Moves the incident on.
+    fn step(&mut self, judgement: &Judgement, shared: &Shared) -> (Vec<Incident>, Option<End>) {
+        if self.accepted {
+            self.accepted = judgement.verdict.score >= RECOVERED;
+            return (Vec::new(), None);
+        }
+        let was_open = self.incident.clone();
+        let (changes, end) =
+            incident::step(&mut self.incident, &judgement.verdict, &self.owner, shared.rules);
+        if let Some((forest, z)) = judgement.raw {
+            let worst = if was_open.is_some() { self.worst } else { (0.0, 0.0) };
+            self.worst = (worst.0.max(forest), worst.1.max(z));
+        }
+        self.incidents += u64::from(was_open.is_none() && self.incident.is_some());
+        match (end, was_open) {
+            // The boundary did not see its frames: a blip must count against it, or blips would never become fewer.
+            (Some(End::Unconfirmed), _) => {
+                if let Some(used) = &mut self.used {
+                    used.forest.push(self.worst.0);
+                    used.robust_z.push(self.worst.1);
+                }
+            }
+            (Some(end), Some(open)) => {
+                self.accepted = end == End::Accepted;
+                let until = judgement.verdict.time_ms.min(open.started_ms + STILL_MS);
+                if self.excluded.len() == MAX_EXCLUDED {
+                    self.excluded.remove(0);
+                }
+                let onset = open.started_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
+                self.excluded.push(onset..until);
+            }
+            _ => (),
+        }
+        (changes, end)
+    }
+
+    fn remember(&mut self, frame: Frame, shared: &Shared) {
+        if self.recent.len() >= RECENT_FRAMES.max(shared.options.min_frames) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(frame);
+    }
+
+    /// The levels and boundaries move on, unless an incident holds them.
+    fn learn(&mut self, time_ms: i64, judgement: &Judgement, end: Option<End>) {
+        let held = self.incident.as_ref().is_some_and(|open| time_ms - open.started_ms < STILL_MS);
+        if held || end.is_some() {
+            return;
+        }
+        self.learnt_frames += 1;
+        let frame = self.recent.back().expect("it was remembered before");
+        for (level, value) in self.levels.iter_mut().zip(&frame.values) {
+            level.push(*value);
+        }
+        if let (Some(used), Some((forest, z))) = (&mut self.used, judgement.raw) {
+            used.forest.push(forest);
+            used.robust_z.push(z);
+        }
+    }
+
+    /// Asks for a model when one is due.
+    fn ask(&mut self, time_ms: i64, shared: &Shared) {
+        let Training::Due { at_ms } = self.training else { return };
+        let first_look = at_ms == i64::MIN; // history may know this group from before
+        let enough = self.learnt_frames >= shared.options.min_frames as u64;
+        if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
+            return;
+        }
+        self.submit(time_ms, shared);
+    }
+
+    /// Hands a job to the training thread: frames up to `upto_ms`.
+    pub(super) fn submit(&mut self, upto_ms: i64, shared: &Shared) {
+        let excluded = self.excluded.clone();
+        let outside = |frame: &&Frame| !excluded.iter().any(|times| times.contains(&frame.time_ms));
+        let recent = self.recent.iter().filter(outside).cloned().collect();
+        let job = Job {
+            signals: Arc::clone(&shared.signals),
+            history: Arc::clone(&shared.history),
+            name: self.history_name.clone(),
+            upto_ms,
+            excluded,
+            recent,
+            options: shared.options.clone(),
+        };
+        let job = shared.trainer.submit(move || job.run());
+        self.training = Training::Running { upto_ms, job };
+    }
+
+    /// Takes a model that is due to be used.
+    fn fetch(&mut self, time_ms: i64, shared: &Shared) {
+        let Training::Running { upto_ms, job } = &self.training else { return };
+        let interval = shared.options.interval_ms;
+        if time_ms < upto_ms + EFFECT_FRAMES * interval {
+            return;
+        }
+        let mut polled = job.poll();
+        while shared.wait && polled == Polled::Working {
+            std::thread::yield_now();
+            polled = job.poll();
+        }
+        let upto_ms = *upto_ms;
+        let again = |frames: i64| Training::Due { at_ms: upto_ms + frames * interval };
+        match polled {
+            Polled::Working => (),
+            Polled::Ready(Ok(trained)) => {
+                let frames = (trained.model.frames as i64).min(shared.retrain_ms / interval);
+                self.training = again(frames.max(1));
+                self.use_model(trained, time_ms);
+            }
+            Polled::Ready(Err(reason)) => {
+                self.refused = Some(reason);
+                let frames = shared.options.min_frames as i64 - self.learnt_frames as i64;
+                self.training = again(frames.max(LIMIT_FRAMES as i64));
+            }
+            Polled::Failed => {
+                self.refused = Some("the training failed".to_owned());
+                self.training = again(shared.options.min_frames as i64);
+            }
+        }
+    }
+
+    fn use_model(&mut self, trained: Trained, time_ms: i64) {
+        let Trained { model, forest, robust_z } = trained;
+        if self.used.is_none() {
+            tracing::info!(
+                group = self.owner.group,
+                frames = model.frames,
+                forest_boundary = forest.bound(),
+                robust_z_boundary = robust_z.bound(),
+                "ready"
+            );
+        }
+        self.refused = None;
+        self.used = Some(InUse { model, forest, robust_z, since_ms: time_ms });
+    }
+
+    /// The frames of history after the last one of a snapshot: what was seen but not saved.
+    pub(super) fn catch_up(&mut self, shared: &Shared) {
+        let from = self.last_ms.saturating_add(1);
+        let to = from
+            .saturating_add(shared.options.level_frames as i64 * 60 * shared.options.interval_ms);
+        let frames = shared.history.frames(&self.history_name, &shared.names, from, to);
+        for frame in frames.unwrap_or_default() {
+            if frame.score >= RECOVERED {
+                continue;
+            }
+            for (level, value) in self.levels.iter_mut().zip(&frame.values) {
+                level.push(*value);
+            }
+            self.learnt_frames += 1;
+            self.last_ms = frame.time_ms;
+            self.remember(frame, shared);
+        }
+    }
+}
+
+/// Changes of state go to history and out.
+fn announce(changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
+    for change in &changes {
+        shared.history.record_incident(change);
+    }
+    if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
+}

@@ -1,0 +1,291 @@
+//! A detector: named signals from any metrics, in frames; an isolation forest and a robust z guard; incidents that say
+//! why (DESIGN section 6). Any number of them, each with its own signals.
+//!
+//! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
+//! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
+//! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `emit`, `state` and
+//! `status`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
+//! come later.
+
+mod emit;
+mod explain;
+mod frame;
+mod group;
+mod incident;
+mod presets;
+mod score;
+mod signals;
+mod state;
+mod status;
+mod train;
+mod treat;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use sentinel_contract::units::Period;
+use sentinel_contract::{
+    Batch, Cause, ConfigError, Context, Emit, Events, Observer, Plugin, Processor,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use frame::{Closed, Collector, GroupKey};
+use group::{Group, Shared};
+use incident::{Owner, Rules};
+pub use presets::Preset;
+pub use signals::{Aggregate, Role, SignalConfig, Treatment, Watch};
+use train::Options;
+
+/// An incident ends after this as the new normal.
+const ACCEPT_MS: i64 = 6 * 3_600_000;
+
+/// Which series are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Written {
+    /// Scores, and of every signal its value, expected value, band and score.
+    #[default]
+    All,
+    /// Scores of the whole frame and contributions only.
+    Scores,
+}
+
+/// `[[processors.anomaly]]`
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A ready-made list of signals.
+    pub preset: Preset,
+    /// More of them.
+    pub signals: Vec<SignalConfig>,
+    /// Length of a frame.
+    pub frame_interval: Period,
+    /// Labels whose every set of values is watched on its own.
+    pub group_by: Vec<String>,
+    /// Groups at most.
+    pub max_groups: usize,
+    /// Incidents that are welcome, a week and group.
+    pub incidents_per_week: f64,
+    /// Frames seen before the first model.
+    pub min_training_frames: usize,
+    /// How far back a model looks.
+    pub training_window: Period,
+    /// Age at which a model is replaced; a young one is sooner, whenever its frames have doubled.
+    pub retrain_interval: Period,
+    /// Frames whose median is the recent level.
+    pub level_frames: usize,
+    /// Frames beyond the boundary that confirm a detection; 0 is the preset's own.
+    pub confirm_frames: u32,
+    /// Low frames that resolve an incident.
+    pub recover_frames: u32,
+    /// How long a frame waits for late samples, beyond how far they usually lag.
+    pub lateness: Period,
+    /// Which series are written.
+    pub series: Written,
+    /// Of every random choice.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            preset: Preset::Host,
+            signals: Vec::new(),
+            frame_interval: Period::secs(60),
+            group_by: vec!["job".to_owned()],
+            max_groups: 16,
+            incidents_per_week: 1.0,
+            min_training_frames: 120,
+            training_window: Period::secs(14 * 86_400),
+            retrain_interval: Period::secs(6 * 3600),
+            level_frames: 60,
+            confirm_frames: 0,
+            recover_frames: 5,
+            lateness: Period::secs(10),
+            series: Written::All,
+            seed: 42,
+        }
+    }
+}
+
+impl Config {
+    fn check(&self) -> Vec<ConfigError> {
+        let millis = |period: Period| period.0.as_millis();
+        let mut errors = Vec::new();
+        let mut must = |holds: bool, option: &str, reason: &str| {
+            if !holds {
+                errors.push(ConfigError::value(option, reason));
+            }
+        };
+        let frame = millis(self.frame_interval);
+        must((1000..=3_600_000).contains(&frame), "frame_interval", "must be 1s to 1h");
+        must((1..=1000).contains(&self.max_groups), "max_groups", "must be 1 to 1000");
+        let wanted = (0.01..=1000.0).contains(&self.incidents_per_week);
+        must(wanted, "incidents_per_week", "must be 0.01 to 1000");
+        let frames = (30..=20_160).contains(&self.min_training_frames);
+        must(frames, "min_training_frames", "must be 30 to 20160");
+        must((8..=1440).contains(&self.level_frames), "level_frames", "must be 8 to 1440");
+        must(self.confirm_frames <= 60, "confirm_frames", "must be at most 60");
+        must((1..=1000).contains(&self.recover_frames), "recover_frames", "must be 1 to 1000");
+        must(millis(self.lateness) <= 3_600_000, "lateness", "must be at most 1h");
+        let least = frame * self.min_training_frames as u128;
+        let window = (least..=366 * 86_400_000).contains(&millis(self.training_window));
+        must(window, "training_window", "must hold min_training_frames, and at most 366d");
+        must(
+            millis(self.retrain_interval) >= frame,
+            "retrain_interval",
+            "must be at least frame_interval",
+        );
+        let named = self.preset != Preset::None || !self.signals.is_empty();
+        must(named, "signals", "preset = \"none\" needs [[processors.anomaly.signals]]");
+        errors
+    }
+}
+
+/// The plugin.
+pub struct Anomaly {
+    alias: Arc<str>,
+    context: Context,
+    collector: Collector,
+    groups: Vec<Group>,
+    shared: Shared,
+    written: Written,
+    unseen: u64,
+}
+
+impl Plugin for Anomaly {
+    type Kind = Processor;
+    type Config = Config;
+    const NAME: &'static str = "anomaly";
+    const SAMPLE: &'static str = include_str!("sample.toml");
+
+    fn build(config: Config, context: &Context) -> Result<Processor, Vec<ConfigError>> {
+        Ok(Processor::Observer(Box::new(Anomaly::new(&config, context)?)))
+    }
+}
+
+impl Anomaly {
+    fn new(config: &Config, context: &Context) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = config.check();
+        let mut signals = config.preset.signals();
+        for signal in &config.signals {
+            errors.extend(signals.add(signal).err());
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let millis = |period: Period| period.0.as_millis() as i64;
+        let interval_ms = millis(config.frame_interval);
+        let confirm = config.confirm_frames;
+        let options = Options {
+            level_frames: config.level_frames,
+            min_frames: config.min_training_frames,
+            window_ms: millis(config.training_window),
+            interval_ms,
+            share: score::allowance(config.incidents_per_week, interval_ms as f64 / 1000.0),
+            seed: config.seed,
+        };
+        let shared = Shared {
+            names: signals.names(),
+            history: Arc::clone(&context.history),
+            trainer: context.trainer.clone(),
+            options,
+            rules: Rules {
+                confirm_frames: if confirm == 0 { config.preset.confirm_frames() } else { confirm },
+                recover_frames: config.recover_frames,
+                accept_ms: ACCEPT_MS,
+            },
+            retrain_ms: millis(config.retrain_interval),
+            wait: false,
+            signals: Arc::new(signals),
+        };
+        let columns = shared.signals.columns.clone();
+        let lateness = millis(config.lateness);
+        let group_by = config.group_by.clone();
+        Ok(Anomaly {
+            alias: Arc::clone(&context.alias),
+            context: context.clone(),
+            collector: Collector::new(interval_ms, lateness, group_by, columns, config.max_groups),
+            groups: Vec::new(),
+            shared,
+            written: config.series,
+            unseen: 0,
+        })
+    }
+
+    fn make_group(&self, key: &GroupKey) -> Group {
+        let owner = Owner {
+            detector: self.alias.to_string(),
+            host: self.context.host.to_string(),
+            group: key.name.clone(),
+        };
+        let output =
+            emit::Output::new(&self.context, &key.labels, &self.shared.names, self.written);
+        Group::new(owner, key.labels.clone(), &self.shared, output)
+    }
+
+    fn closed(&mut self, frames: Vec<Closed>, emit: &mut Emit) {
+        for frame in frames {
+            for at in self.groups.len()..frame.rows.len() {
+                let group = self.make_group(&self.collector.groups()[at]);
+                self.groups.push(group);
+            }
+            for (group, columns) in self.groups.iter_mut().zip(&frame.rows) {
+                let events = group.frame(frame.time_ms, columns, frame.blind, &self.shared);
+                for events in events {
+                    emit.push(events);
+                }
+            }
+        }
+    }
+}
+
+impl Observer for Anomaly {
+    fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
+        if let Events::Metrics(metrics) = &batch.events {
+            let frames = self.collector.observe(&batch.origin, metrics);
+            self.closed(frames, emit);
+        }
+    }
+
+    fn tick(&mut self, now_ms: i64, emit: &mut Emit) {
+        let frames = self.collector.tick(now_ms);
+        self.closed(frames, emit);
+    }
+
+    fn unseen(&mut self, _origin: &str, events: usize) {
+        self.unseen += events as u64;
+        self.collector.blind();
+    }
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        state::save(&self.groups, &self.shared)
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), Cause> {
+        let mut groups = state::restore(snapshot, &self.shared, |key| self.make_group(key))?;
+        groups.truncate(self.collector.max_groups());
+        for group in &mut groups {
+            group.catch_up(&self.shared);
+            let key = GroupKey { name: group.owner.group.clone(), labels: group.labels.clone() };
+            self.collector.add_group(key);
+        }
+        self.groups = groups;
+        Ok(())
+    }
+
+    fn status(&self) -> Value {
+        json!({
+            "frame_interval_s": self.shared.options.interval_ms as f64 / 1000.0,
+            "groups": self.groups.iter()
+                .map(|group| status::group(group, &self.shared))
+                .collect::<Vec<_>>(),
+            "unused_samples": self.collector.counts,
+            "unseen_events": self.unseen,
+        })
+    }
+}

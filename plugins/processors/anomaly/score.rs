@@ -1,0 +1,102 @@
+//! From raw scores to 1.0 at the boundary, whatever the model's scale.
+//!
+//! The user says how many incidents a week are welcome. An incident needs several frames (confirmation), so one frame
+//! may pass more often than an incident may: its allowance is taken as `(incidents / frames a week)^(2/3)`, between
+//! the 1 of frames that depend on each other wholly and the 1/2 of two independent ones. A history is mostly
+//! shorter than the reciprocal of that, so the boundary is extrapolated: scores above the 90 % quantile are
+//! taken to fall off exponentially (peaks over threshold with the shape of a light tail; Pickands 1975). That overstates
+//! the boundary of scores that cannot grow without end, such as a forest's: quiet rather than loud.
+
+use sentinel_models::robust::TrailingQuantile;
+use serde::{Deserialize, Serialize};
+
+/// Scores a boundary looks back on; with frames of a minute that is a day and a half, and 32 KB.
+pub(super) const WINDOW: usize = 2048;
+
+/// A tail is extrapolated to this many times as many scores as were seen, no further.
+const REACH: f64 = 10.0;
+
+const WEEK_SECONDS: f64 = 604_800.0;
+
+/// Share of frames that may pass a boundary.
+pub(super) fn allowance(incidents_per_week: f64, frame_seconds: f64) -> f64 {
+    (incidents_per_week * frame_seconds / WEEK_SECONDS).powf(2.0 / 3.0).clamp(1e-9, 0.05)
+}
+
+/// The value that `share` of `scores` will pass, extrapolated when there are too few; never below all but the
+/// two largest of them. `None` for an empty window.
+pub(super) fn tail_bound(scores: &TrailingQuantile, share: f64) -> Option<f64> {
+    const TAIL: f64 = 0.1;
+    let threshold = scores.quantile(1.0 - TAIL)?;
+    let share = share.max(1.0 / (REACH * scores.len() as f64));
+    let (sum, count) = (scores.values())
+        .filter(|score| *score > threshold)
+        .fold((0.0, 0_u32), |(sum, count), score| (sum + score - threshold, count + 1));
+    let mean_excess = if count == 0 { 0.0 } else { sum / f64::from(count) };
+    let tail = threshold + mean_excess * (TAIL / share).ln().max(0.0);
+    Some(tail.max(observed_bound(scores, share)?))
+}
+
+/// The quantile as it was seen; the two largest scores of a short window say nothing yet.
+pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f64> {
+    scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
+}
+
+/// How a model's raw scores become scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Scale {
+    /// 0 at the median raw score, 1.0 at the extrapolated tail: for scores without a natural zero.
+    Tail,
+    /// 1.0 at raw 1.0, or higher if more frames than allowed have passed that: for scores that are nearly there.
+    Ratio,
+}
+
+/// A model's boundary: a trailing quantile of its raw scores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Boundary {
+    scale: Scale,
+    share: f64,
+    window: TrailingQuantile,
+    center: f64,
+    bound: f64,
+}
+
+impl Boundary {
+    /// A boundary over the raw scores of the training, oldest first.
+    pub(super) fn new(scale: Scale, share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        let mut window = TrailingQuantile::new(WINDOW);
+        window.extend(raw);
+        let mut boundary = Boundary { scale, share, window, center: 0.0, bound: 1.0 };
+        boundary.place();
+        boundary
+    }
+
+    /// Takes a raw score into account. Not called while an incident is open: the boundary stands still.
+    pub(super) fn push(&mut self, raw: f64) {
+        self.window.push(raw);
+        self.place();
+    }
+
+    fn place(&mut self) {
+        match self.scale {
+            Scale::Tail => {
+                self.center = self.window.quantile(0.5).unwrap_or(0.0);
+                let bound = tail_bound(&self.window, self.share).unwrap_or(1.0);
+                self.bound = bound.max(self.center + 0.02); // all scores equal: a forest that could not grow
+            }
+            Scale::Ratio => {
+                self.bound = observed_bound(&self.window, self.share).unwrap_or(1.0).max(1.0);
+            }
+        }
+    }
+
+    /// 1.0 at the boundary.
+    pub(super) fn score(&self, raw: f64) -> f64 {
+        ((raw - self.center) / (self.bound - self.center)).max(0.0)
+    }
+
+    /// The raw score at which it lies.
+    pub(super) fn bound(&self) -> f64 {
+        self.bound
+    }
+}

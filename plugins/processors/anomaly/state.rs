@@ -1,0 +1,152 @@
+//! The snapshot of a detector: a line that names version and checksum, then JSON.
+//!
+//! Models, scales, boundaries, levels, open incidents and a training that was under way. Frames are in history and not
+//! here. A snapshot of another version, of another set of signals or of another frame interval is refused, and the detector
+//! learns anew from history.
+
+use std::ops::Range;
+
+use anyhow::{Context as _, bail, ensure};
+use sentinel_contract::Cause;
+use sentinel_models::robust::RollingMedian;
+use serde::{Deserialize, Serialize};
+
+use super::frame::GroupKey;
+use super::group::{Group, InUse, Shared, Training};
+use super::incident::Open;
+use super::score::Boundary;
+use super::train::Model;
+
+const VERSION: u32 = 1;
+const MAGIC: &str = "sentinelops-anomaly";
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    signals: Vec<String>,
+    interval_ms: i64,
+    groups: Vec<SavedGroup>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedGroup {
+    name: String,
+    labels: Vec<(String, String)>,
+    levels: Vec<RollingMedian>,
+    model: Option<(Model, Boundary, Boundary, i64)>,
+    /// When the next model is due, or up to when the one under way is trained.
+    due_ms: i64,
+    running: bool,
+    learnt_frames: u64,
+    scored_frames: u64,
+    incident: Option<Open>,
+    worst: (f64, f64),
+    incidents: u64,
+    accepted: bool,
+    excluded: Vec<Range<i64>>,
+    spoken: u64,
+    zeros: u32,
+    forest_run: u32,
+    last_ms: i64,
+}
+
+/// Writes all groups that have spoken.
+pub(super) fn save(groups: &[Group], shared: &Shared) -> Option<Vec<u8>> {
+    let spoken = groups.iter().filter(|group| group.last_ms > i64::MIN);
+    let saved = Saved {
+        signals: shared.names.clone(),
+        interval_ms: shared.options.interval_ms,
+        groups: spoken.map(save_group).collect(),
+    };
+    if saved.groups.is_empty() {
+        return None;
+    }
+    let body = serde_json::to_string(&saved)
+        .inspect_err(|error| tracing::error!(%error, "cannot write the detector's state"))
+        .ok()?;
+    let checksum = crc32fast::hash(body.as_bytes());
+    Some(format!("{MAGIC} {VERSION} {checksum:08x}\n{body}").into_bytes())
+}
+
+fn save_group(group: &Group) -> SavedGroup {
+    let (running, due_ms) = match group.training {
+        Training::Due { at_ms } => (false, at_ms),
+        Training::Running { upto_ms, .. } => (true, upto_ms),
+    };
+    let model = group.used.as_ref().map(|used| {
+        (used.model.clone(), used.forest.clone(), used.robust_z.clone(), used.since_ms)
+    });
+    SavedGroup {
+        name: group.owner.group.clone(),
+        labels: group.labels.clone(),
+        levels: group.levels.clone(),
+        model,
+        due_ms,
+        running,
+        learnt_frames: group.learnt_frames,
+        scored_frames: group.scored_frames,
+        incident: group.incident.clone(),
+        worst: group.worst,
+        incidents: group.incidents,
+        accepted: group.accepted,
+        excluded: group.excluded.clone(),
+        spoken: group.spoken,
+        zeros: group.zeros,
+        forest_run: group.forest_run,
+        last_ms: group.last_ms,
+    }
+}
+
+/// Reads a snapshot into groups made by `make`. Nothing is half restored.
+pub(super) fn restore(
+    snapshot: &[u8],
+    shared: &Shared,
+    mut make: impl FnMut(&GroupKey) -> Group,
+) -> Result<Vec<Group>, Cause> {
+    let text = std::str::from_utf8(snapshot).context("the state is not text")?;
+    let (head, body) = text.split_once('\n').context("the state has no header")?;
+    let mut words = head.split(' ');
+    ensure!(words.next() == Some(MAGIC), "this is not the state of a detector");
+    let version = words.next().and_then(|word| word.parse::<u32>().ok());
+    ensure!(version == Some(VERSION), "the state is of version {version:?}, not {VERSION}");
+    let checksum = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
+    ensure!(checksum == Some(crc32fast::hash(body.as_bytes())), "the state's checksum is wrong");
+    let saved: Saved = serde_json::from_str(body).context("the state cannot be read")?;
+    if saved.signals != shared.names || saved.interval_ms != shared.options.interval_ms {
+        bail!("the state is of other signals or another frame interval");
+    }
+    saved.groups.into_iter().map(|saved| restore_group(saved, shared, &mut make)).collect()
+}
+
+fn restore_group(
+    saved: SavedGroup,
+    shared: &Shared,
+    make: &mut impl FnMut(&GroupKey) -> Group,
+) -> Result<Group, Cause> {
+    let n_signals = shared.names.len();
+    ensure!(saved.levels.len() == n_signals, "the state lacks levels");
+    let mut group = make(&GroupKey { name: saved.name, labels: saved.labels });
+    if let Some((model, forest, robust_z, since_ms)) = saved.model {
+        let known = model.learned.iter().flatten().count();
+        let fits = model.learned.len() == n_signals && model.forest.n_features() == known;
+        ensure!(fits, "the saved model does not fit its signals");
+        group.used = Some(InUse { model, forest, robust_z, since_ms });
+    }
+    group.levels = saved.levels;
+    group.learnt_frames = saved.learnt_frames;
+    group.scored_frames = saved.scored_frames;
+    group.incident = saved.incident;
+    group.worst = saved.worst;
+    group.incidents = saved.incidents;
+    group.accepted = saved.accepted;
+    group.excluded = saved.excluded;
+    group.spoken = saved.spoken;
+    group.zeros = saved.zeros;
+    group.forest_run = saved.forest_run;
+    group.last_ms = saved.last_ms;
+    if saved.running {
+        group.submit(saved.due_ms, shared);
+    } else {
+        group.training = Training::Due { at_ms: saved.due_ms };
+    }
+    Ok(group)
+}

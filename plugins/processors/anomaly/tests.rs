@@ -1,0 +1,308 @@
+//! The detector's promises, told to it as synthetic streams of metrics with a clock of their own.
+
+mod configuration;
+mod learning;
+mod robustness;
+mod states;
+mod stories;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sentinel_contract::history::{Frame, History};
+use sentinel_contract::incident::{Incident, State};
+use sentinel_contract::trainer::Trainer;
+use sentinel_contract::{
+    Batch, Cause, Context, Emit, Events, Kind, Labels, Metric, Observer, Series,
+};
+use sentinel_models::rng::SplitMix64;
+
+use super::{Anomaly, Config};
+
+/// A history in memory, as the engine's would answer.
+#[derive(Default)]
+pub(super) struct Memory {
+    frames: Mutex<HashMap<String, BTreeMap<i64, Frame>>>,
+    pub incidents: Mutex<Vec<Incident>>,
+}
+
+impl History for Memory {
+    fn append_frame(&self, detector: &str, _: &[String], frame: &Frame) {
+        let mut frames = self.frames.lock().unwrap();
+        frames.entry(detector.to_owned()).or_default().insert(frame.time_ms, frame.clone());
+    }
+    fn frames(
+        &self,
+        detector: &str,
+        _: &[String],
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Frame>, Cause> {
+        let frames = self.frames.lock().unwrap();
+        let of = frames.get(detector).map(|of| of.range(from..to).map(|(_, frame)| frame.clone()));
+        Ok(of.into_iter().flatten().collect())
+    }
+    fn record_incident(&self, incident: &Incident) {
+        self.incidents.lock().unwrap().push(incident.clone());
+    }
+    fn incidents(&self, _: i64, _: usize) -> Result<Vec<Incident>, Cause> {
+        Ok(Vec::new())
+    }
+    fn save_state(&self, _: &str, _: &[u8]) {}
+    fn load_state(&self, _: &str) -> Result<Option<Vec<u8>>, Cause> {
+        Ok(None)
+    }
+    fn flush(&self) {}
+}
+
+pub(super) fn context(history: Arc<dyn History>) -> Context {
+    Context {
+        alias: "web".into(),
+        host: "box".into(),
+        tags: Arc::new(Labels::new([("host", "box"), ("env", "test")])),
+        interval: Duration::from_secs(10),
+        state_dir: "/nonexistent".into(),
+        history,
+        trainer: Trainer::immediate(),
+    }
+}
+
+/// A detector with a clock, fed one window after another.
+pub(super) struct Rig {
+    pub detector: Anomaly,
+    pub history: Arc<Memory>,
+    pub interval_ms: i64,
+    pub now_ms: i64,
+    pub incidents: Vec<Incident>,
+    /// What the last window made: name, `for`, `model_alias` or `feature`, value.
+    pub written: Vec<(String, String, String, f64)>,
+    series: HashMap<(String, String), Arc<Series>>,
+    options: String,
+}
+
+/// 2026-11-23, a whole minute.
+const START_MS: i64 = 1_795_392_000_000;
+
+impl Rig {
+    pub(super) fn new(options: &str) -> Rig {
+        let history = Arc::new(Memory::default());
+        Rig::on(options, history, START_MS)
+    }
+
+    pub(super) fn on(options: &str, history: Arc<Memory>, now_ms: i64) -> Rig {
+        let config: Config = toml::from_str(options).unwrap();
+        let interval_ms = config.frame_interval.0.as_millis() as i64;
+        let shared: Arc<dyn History> = Arc::clone(&history) as _;
+        let mut detector = Anomaly::new(&config, &context(shared)).unwrap();
+        detector.shared.wait = true;
+        Rig {
+            detector,
+            history,
+            interval_ms,
+            now_ms,
+            incidents: Vec::new(),
+            written: Vec::new(),
+            series: HashMap::new(),
+            options: options.to_owned(),
+        }
+    }
+
+    /// Another process: same history, the given snapshot. Its first frame is not thrown away, as if it began with it.
+    pub(super) fn restarted(&self, snapshot: &[u8]) -> Rig {
+        let mut rig = Rig::on(&self.options, Arc::clone(&self.history), self.now_ms);
+        rig.detector.restore(snapshot).unwrap();
+        rig.detector.collector.see();
+        rig
+    }
+
+    fn series(&mut self, name: &str, job: &str, kind: Kind) -> Arc<Series> {
+        let make = || Series::new(name, kind, [("job", job), ("host", "box")]);
+        Arc::clone(self.series.entry((name.into(), job.into())).or_insert_with(make))
+    }
+
+    /// One window of one job, at its end, and the clock a little later.
+    pub(super) fn window(&mut self, job: &str, values: &[(&str, f64)]) {
+        self.now_ms += self.interval_ms;
+        self.send(job, values, Kind::Gauge, self.now_ms);
+        self.tick(self.now_ms + 100);
+    }
+
+    pub(super) fn send(&mut self, job: &str, values: &[(&str, f64)], kind: Kind, time_ms: i64) {
+        let metrics = values.iter().map(|(name, value)| {
+            let series = self.series(name, job, kind);
+            Metric { series, time_ms, value: *value }
+        });
+        let metrics: Vec<Metric> = metrics.collect();
+        let batch = Batch::new("features".into(), Events::Metrics(metrics));
+        let mut emit = Emit::default();
+        self.detector.observe(&batch, &mut emit);
+        self.keep(emit);
+    }
+
+    pub(super) fn tick(&mut self, now_ms: i64) {
+        let mut emit = Emit::default();
+        self.detector.tick(now_ms, &mut emit);
+        self.keep(emit);
+    }
+
+    fn keep(&mut self, emit: Emit) {
+        for events in emit.0 {
+            match events {
+                Events::Incidents(incidents) => self.incidents.extend(incidents),
+                Events::Metrics(metrics) => {
+                    self.written = metrics
+                        .iter()
+                        .map(|metric| {
+                            let labels = metric.series.labels();
+                            let label = |name: &str| labels.get(name).unwrap_or("").to_owned();
+                            let model = label("model_alias") + &label("feature");
+                            (metric.series.name().to_owned(), label("for"), model, metric.value)
+                        })
+                        .collect();
+                }
+                Events::Logs(_) => panic!("a detector makes no logs"),
+            }
+        }
+    }
+
+    pub(super) fn score(&self, model: &str) -> Option<f64> {
+        let mut all = self.written.iter();
+        let found =
+            all.find(|(name, of, by, _)| name == "anomaly_score" && of == "all" && by == model);
+        found.map(|(.., value)| *value)
+    }
+
+    pub(super) fn states(&self) -> Vec<State> {
+        self.incidents.iter().map(|incident| incident.state).collect()
+    }
+
+    pub(super) fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.incidents.iter().map(|incident| &*incident.key).collect();
+        keys.dedup();
+        keys
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.detector.groups.iter().any(|group| group.used.is_some())
+    }
+}
+
+/// A web site's traffic: Poisson around a wandering rate.
+pub(super) struct Site {
+    pub rng: SplitMix64,
+    /// Requests a window.
+    pub rate: f64,
+    pub error_share: f64,
+    wander: f64,
+}
+
+/// One window of features.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub requests: f64,
+    pub sessions: f64,
+    pub errors: f64,
+    pub client_errors: f64,
+    pub bytes: f64,
+    pub latency: f64,
+}
+
+impl Site {
+    pub(super) fn new(seed: u64, rate: f64) -> Site {
+        Site { rng: SplitMix64::new(seed), rate, error_share: 0.005, wander: 0.0 }
+    }
+
+    pub(super) fn poisson(&mut self, mean: f64) -> f64 {
+        if mean > 50.0 {
+            return (mean + mean.sqrt() * self.rng.normal()).round().max(0.0);
+        }
+        let (limit, mut product, mut count) = ((-mean).exp(), self.rng.uniform(), 0.0);
+        while product > limit {
+            product *= self.rng.uniform();
+            count += 1.0;
+        }
+        count
+    }
+
+    pub(super) fn next(&mut self) -> Window {
+        self.wander = 0.9 * self.wander + 0.05 * self.rng.normal();
+        let requests = self.poisson(self.rate * self.wander.exp());
+        let sessions =
+            (requests / 3.0 * (1.0 + 0.1 * self.rng.normal())).round().clamp(0.0, requests);
+        Window {
+            requests,
+            sessions,
+            errors: self.poisson(requests * self.error_share),
+            client_errors: self.poisson(requests * 0.02),
+            bytes: requests * 8000.0 * (1.0 + 0.1 * self.rng.normal()).max(0.1),
+            latency: 0.05 * (0.2 * self.rng.normal()).exp(),
+        }
+    }
+}
+
+impl Window {
+    /// More of the same kind of traffic.
+    pub(super) fn times(mut self, factor: f64) -> Window {
+        for value in
+            [&mut self.requests, &mut self.sessions, &mut self.errors, &mut self.client_errors]
+        {
+            *value = (*value * factor).round();
+        }
+        self.bytes *= factor;
+        self
+    }
+
+    /// Half of the requests fail.
+    pub(super) fn failing(mut self, share: f64) -> Window {
+        self.errors = (self.requests * share).round();
+        self.bytes *= 1.0 - 0.8 * share;
+        self
+    }
+
+    /// One client asks so many times more.
+    pub(super) fn flooded(mut self, requests: f64) -> Window {
+        self.bytes += requests * 8000.0;
+        self.requests += requests;
+        self.sessions += 1.0;
+        self
+    }
+
+    pub(super) fn features(&self) -> [(&'static str, f64); 9] {
+        [
+            ("log_requests", self.requests),
+            ("log_sessions", self.sessions),
+            ("log_clients", self.sessions),
+            ("log_errors", self.errors),
+            ("log_error_rate", self.errors / self.requests.max(1.0)),
+            ("log_client_errors", self.client_errors),
+            ("log_requests_per_session", self.requests / self.sessions.max(1.0)),
+            ("log_bytes", self.bytes),
+            ("log_latency_p95", self.latency),
+        ]
+    }
+}
+
+/// A detector on one-second windows that has seen a quiet site for so many of them.
+pub(super) fn live(seed: u64, rate: f64, error_share: f64, windows: usize) -> (Rig, Site) {
+    let mut rig = Rig::new("preset = \"web\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n");
+    let mut site = Site::new(seed, rate);
+    site.error_share = error_share;
+    for _ in 0..windows {
+        let window = site.next();
+        rig.window("nginx", &window.features());
+    }
+    (rig, site)
+}
+
+/// The changes of state in few words.
+pub(super) fn told(rig: &Rig) -> Vec<String> {
+    let line = |one: &Incident| {
+        let minute = (one.time_ms - START_MS) / rig.interval_ms;
+        format!(
+            "{minute} {:?} {:.2} {:.2?} {} ({})",
+            one.state, one.score, one.models, one.message, one.reason
+        )
+    };
+    rig.incidents.iter().map(line).collect()
+}

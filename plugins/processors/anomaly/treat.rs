@@ -1,0 +1,262 @@
+//! The treatment of a signal: from its own unit to robust standard deviations, and back for people.
+//!
+//! Two residuals, because one alone hides either slow or long faults (DESIGN section 6): against the recent level
+//! (a rolling median) and against the median of the training. Each is divided by its robust scale in training, with a
+//! floor that knows the noise of counting (Poisson: a count of m has a standard deviation of sqrt(m)), and clipped.
+//! The larger one speaks. Missing is NaN, not zero. Seasons come with Prophet, later.
+
+use sentinel_contract::incident::Direction;
+use sentinel_models::robust::{MAD_TO_SIGMA, mad};
+use serde::{Deserialize, Serialize};
+
+use super::signals::{Signal, Treatment, Watch};
+
+/// Residuals are cut off here: beyond, more says nothing more.
+pub(super) const CLIP: f64 = 20.0;
+
+/// Requests of which the usual share is assumed before the first one is seen: 1 error in 2 requests is not 50 %.
+const PRIOR_REQUESTS: f64 = 50.0;
+
+/// No share is believed to be usually below this: one error among a thousand requests needs no explanation.
+const LEAST_SHARE: f64 = 0.005;
+
+/// A share is off by as many events at least: one of twenty is no error rate.
+const LEAST_EVENTS: f64 = 5.0;
+
+/// Least robust scale of a logarithm or logit: a quarter up or down is nobody's anomaly.
+const LOG_FLOOR: f64 = 0.25;
+
+/// What was learnt of one signal. Serialised with the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Learned {
+    /// Median in training, or the pooled share of a rate; the signal's unit.
+    pub center: f64,
+    /// Robust scale of the residual against the recent level; treated unit.
+    pub level_scale: f64,
+    /// Robust scale of the residual against `center`; treated unit.
+    pub base_scale: f64,
+    /// How many scales make the edge of the band.
+    pub bound: f64,
+    /// No value in training was negative: neither is its band.
+    pub non_negative: bool,
+    /// The 1 % quantile in training; the signal's unit.
+    pub low: f64,
+}
+
+/// One signal in one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Measure {
+    /// The signal's unit; NaN when it is missing.
+    pub value: f64,
+    pub expected: f64,
+    pub lower: f64,
+    pub upper: f64,
+    /// Robust standard deviations from the expected, clipped; positive is above. 0 when it is missing.
+    pub z: f64,
+    /// 1.0 at the edge of the band, counted only in the direction that is watched.
+    pub score: f64,
+    /// The least deviation is met, in the direction that is watched.
+    pub counts: bool,
+}
+
+impl Measure {
+    /// A signal of which nothing can be said.
+    pub(super) fn unknown(value: f64) -> Self {
+        let nan = f64::NAN;
+        Measure { value, expected: nan, lower: nan, upper: nan, z: 0.0, score: 0.0, counts: false }
+    }
+
+    /// Which way it lies from the expected.
+    pub(super) fn direction(&self) -> Direction {
+        if self.value < self.expected { Direction::Down } else { Direction::Up }
+    }
+}
+
+/// A treatment with what it needs of the frame: its volume (what a share is of, or the number of events that a sum of
+/// bytes is made of; NaN when it has none), and the usual share of a rate.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    treatment: Treatment,
+    volume: f64,
+    prior: f64,
+}
+
+impl Unit {
+    fn of(signal: &Signal, center: f64, volume: f64) -> Self {
+        Unit {
+            treatment: signal.treatment,
+            volume,
+            prior: center.clamp(LEAST_SHARE, 1.0 - LEAST_SHARE),
+        }
+    }
+
+    /// To the treated unit.
+    fn treat(self, x: f64) -> f64 {
+        match self.treatment {
+            Treatment::Level => x,
+            Treatment::Count => (if x < 0.0 { 0.0 } else { x }).ln_1p(), // `max` would make a zero of a NaN
+            Treatment::Rate => {
+                let share = (x * self.volume + PRIOR_REQUESTS * self.prior)
+                    / (self.volume + PRIOR_REQUESTS);
+                let share = share.clamp(1e-6, 1.0 - 1e-6);
+                (share / (1.0 - share)).ln()
+            }
+        }
+    }
+
+    /// Back to the signal's unit.
+    fn undo(self, t: f64) -> f64 {
+        match self.treatment {
+            Treatment::Level => t,
+            Treatment::Count => t.exp_m1().max(0.0),
+            Treatment::Rate => {
+                let share = 1.0 / (1.0 + (-t).exp());
+                let errors = share * (self.volume + PRIOR_REQUESTS) - PRIOR_REQUESTS * self.prior;
+                (errors / self.volume).clamp(0.0, 1.0)
+            }
+        }
+    }
+
+    /// The least scale around `expected` (signal's unit), in the treated unit: what counting alone makes.
+    fn floor(self, signal: &Signal, value: f64, expected: f64) -> f64 {
+        match self.treatment {
+            Treatment::Level => {
+                // A deviation that is worth a word is four of these.
+                let worth = signal.min_change.max(signal.min_relative * expected.abs());
+                (worth / 4.0).max(0.02 * expected.abs()).max(1e-9)
+            }
+            Treatment::Count => {
+                // Few of many: the logarithm of a small count is wide on its lower side.
+                let m = if value < expected { value.max(1.0) } else { expected.max(0.0) };
+                let m = if self.volume < m { self.volume.max(1.0) } else { m };
+                (m.sqrt() / (1.0 + m)).max(LOG_FLOOR)
+            }
+            Treatment::Rate => {
+                let share = expected.max(self.prior);
+                let errors = self.volume * share;
+                (errors.sqrt() / (errors + PRIOR_REQUESTS * share)).max(LOG_FLOOR)
+            }
+        }
+    }
+}
+
+/// A residual: robust standard deviations, and what it is measured against.
+struct Residual {
+    z: f64,
+    expected: f64,
+    scale: f64,
+}
+
+fn residual(
+    unit: Unit,
+    signal: &Signal,
+    value: f64,
+    expected: f64,
+    scale: f64,
+) -> Option<Residual> {
+    let scale = scale.max(unit.floor(signal, value, expected));
+    let z = (unit.treat(value) - unit.treat(expected)) / scale;
+    (!z.is_nan()).then(|| Residual { z: z.clamp(-CLIP, CLIP), expected, scale })
+}
+
+/// Measures a value. `level` is the recent median in the signal's unit, `volume` what a rate is a share of, `youth`
+/// (1.0 and more) widens the scale against the training as long as that has not seen a whole day.
+pub(super) fn measure(
+    signal: &Signal,
+    learned: &Learned,
+    value: f64,
+    volume: f64,
+    level: Option<f64>,
+    youth: f64,
+) -> Measure {
+    let unit = Unit::of(signal, learned.center, volume);
+    let recent = level.and_then(|level| residual(unit, signal, value, level, learned.level_scale));
+    let base = residual(unit, signal, value, learned.center, learned.base_scale * youth);
+    let chosen = match (recent, base) {
+        (Some(recent), Some(base)) if base.z.abs() > recent.z.abs() => base,
+        (Some(recent), _) => recent,
+        (None, Some(base)) => base,
+        (None, None) => return Measure::unknown(value),
+    };
+    let edge = learned.bound * chosen.scale;
+    let middle = unit.treat(chosen.expected);
+    let lower = unit.undo(middle - edge);
+    let lower = if learned.non_negative { lower.max(0.0) } else { lower };
+    let change = value - chosen.expected;
+    let watched = match signal.direction {
+        Watch::Up => change > 0.0,
+        Watch::Down => change < 0.0,
+        Watch::Both => change != 0.0,
+    };
+    // Halving is to traffic what doubling is: a drop can never be more than the whole of it.
+    let relative = if change < 0.0 {
+        signal.min_relative / (1.0 + signal.min_relative)
+    } else {
+        signal.min_relative
+    };
+    let events = match signal.treatment {
+        Treatment::Rate => change.abs() * volume >= LEAST_EVENTS,
+        Treatment::Level | Treatment::Count => true,
+    };
+    let far = change.abs() >= signal.min_change && change.abs() >= relative * chosen.expected.abs();
+    Measure {
+        value,
+        expected: chosen.expected,
+        lower,
+        upper: unit.undo(middle + edge),
+        z: chosen.z,
+        score: if watched { chosen.z.abs() / learned.bound } else { 0.0 },
+        counts: watched && far && events,
+    }
+}
+
+/// One training value of a signal, in time order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub value: f64,
+    pub volume: f64,
+    /// The recent level before it, once there is one.
+    pub level: Option<f64>,
+}
+
+/// Learns a signal's center and scales; `None` when it was missing in most of the samples. The bound is set afterwards.
+pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
+    let values: Vec<f64> =
+        samples.iter().map(|sample| sample.value).filter(|v| v.is_finite()).collect();
+    if values.len() * 2 < samples.len() || values.len() < 2 {
+        return None;
+    }
+    let mut sorted = values;
+    sorted.sort_unstable_by(f64::total_cmp);
+    let quantile = |q| sentinel_models::robust::quantile_of_sorted(&sorted, q).unwrap_or(f64::NAN);
+    let center = match signal.treatment {
+        Treatment::Rate => pooled(samples).unwrap_or_else(|| quantile(0.5)),
+        Treatment::Level | Treatment::Count => quantile(0.5),
+    };
+    let distances = |against: &dyn Fn(&Sample) -> Option<f64>| -> f64 {
+        let residuals: Vec<f64> = (samples.iter())
+            .filter_map(|sample| {
+                let unit = Unit::of(signal, center, sample.volume);
+                Some(unit.treat(sample.value) - unit.treat(against(sample)?))
+            })
+            .collect();
+        MAD_TO_SIGMA * mad(&residuals).unwrap_or(0.0)
+    };
+    Some(Learned {
+        center,
+        level_scale: distances(&|sample| sample.level),
+        base_scale: distances(&|_| Some(center)),
+        bound: 1.0,
+        non_negative: sorted[0] >= 0.0,
+        low: quantile(0.01),
+    })
+}
+
+/// The share of all of them: the median of many small shares is zero.
+fn pooled(samples: &[Sample]) -> Option<f64> {
+    let both = samples.iter().filter(|sample| (sample.value * sample.volume).is_finite());
+    let (part, whole) = both.fold((0.0, 0.0), |(part, whole), sample| {
+        (part + sample.value * sample.volume, whole + sample.volume)
+    });
+    (whole > 0.0).then(|| part / whole)
+}

@@ -1,0 +1,95 @@
+//! Event time: how far an origin's sources have come, and so which windows are whole.
+//!
+//! The watermark is the least over the active sources of the latest time each has shown, less the allowed lateness. A
+//! source that is idle holds nothing back; when all are, the watermark follows the given clock. It never
+//! goes back. One line from the future does not move it: a source's time leaps only when the next line agrees.
+
+use std::collections::HashMap;
+
+use super::SECOND_NS;
+
+/// A leap of event time that must be confirmed, unless the clock says that it is in the past.
+const LEAP_NS: i64 = 3600 * SECOND_NS;
+
+/// A source that reads old lines is given this long between two batches before it counts as idle.
+const BACKLOG_IDLE_MS: i64 = 60_000;
+
+/// Sources kept; idle ones beyond are forgotten.
+const MAX_SOURCES: usize = 1024;
+
+#[derive(Debug)]
+struct Source {
+    newest_ns: i64,
+    leap: bool,
+    heard_ms: i64,
+}
+
+/// The event clock of one origin.
+#[derive(Debug, Default)]
+pub(super) struct Watermark {
+    sources: HashMap<u64, Source, foldhash::fast::FixedState>,
+    reached_ns: Option<i64>,
+}
+
+/// What decides when a source is idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) lateness_ns: i64,
+    pub(super) idle_ms: i64,
+    pub(super) window_ns: i64,
+}
+
+impl Watermark {
+    /// Times of one batch of `source`, in its order.
+    pub(super) fn hear(
+        &mut self,
+        source: u64,
+        times_ns: impl Iterator<Item = i64>,
+        now_ms: Option<i64>,
+    ) {
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+            let oldest = self.sources.iter().min_by_key(|(_, it)| it.heard_ms).map(|(id, _)| *id);
+            oldest.map(|id| self.sources.remove(&id));
+        }
+        let now_ns = now_ms.map(|now| now.saturating_mul(1_000_000));
+        let mut times = times_ns.peekable();
+        let Some(first) = times.peek() else { return };
+        let start = Source { newest_ns: *first, leap: false, heard_ms: 0 };
+        let it = self.sources.entry(source).or_insert(start);
+        it.heard_ms = now_ms.unwrap_or(0);
+        for time in times {
+            if time <= it.newest_ns {
+                it.leap = false;
+            } else if time <= it.newest_ns.saturating_add(LEAP_NS)
+                || it.leap
+                || now_ns.is_some_and(|now| time <= now)
+            {
+                it.newest_ns = time;
+                it.leap = false;
+            } else {
+                it.leap = true;
+            }
+        }
+    }
+
+    /// Moves it on, and returns where it stands.
+    pub(super) fn advance(&mut self, pace: Pace, now_ms: Option<i64>) -> Option<i64> {
+        let is_active = |source: &&Source| {
+            let Some(now) = now_ms else { return true };
+            let lag_ns = now.saturating_mul(1_000_000).saturating_sub(source.newest_ns);
+            let reads_backlog = lag_ns > pace.lateness_ns.saturating_add(pace.window_ns);
+            let patience =
+                if reads_backlog { pace.idle_ms.max(BACKLOG_IDLE_MS) } else { pace.idle_ms };
+            now - source.heard_ms <= patience
+        };
+        let slowest = self.sources.values().filter(is_active).map(|source| source.newest_ns).min();
+        let reached = slowest.or_else(|| now_ms.map(|now| now.saturating_mul(1_000_000)))?;
+        self.reached_ns = self.reached_ns.max(Some(reached.saturating_sub(pace.lateness_ns)));
+        self.reached_ns
+    }
+
+    /// Where it stands.
+    pub(super) fn reached_ns(&self) -> Option<i64> {
+        self.reached_ns
+    }
+}

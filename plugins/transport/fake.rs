@@ -1,0 +1,122 @@
+//! A scripted HTTP/1.1 server on 127.0.0.1 for tests: keeps what it was sent, and answers what it was told to.
+//! Shared by the tests of the outputs by path. Blocking, one thread a connection; ends with the test process.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What was received.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received {
+    /// Method and path.
+    pub(crate) line: String,
+    /// Header lines, in lower case names.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// Which connection it came over.
+    pub(crate) connection: usize,
+}
+
+impl Received {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    received: Vec<Received>,
+    answers: VecDeque<String>,
+    connections: usize,
+}
+
+/// The server.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    /// Its base address.
+    pub(crate) url: String,
+}
+
+impl Fake {
+    /// Starts it. It answers 204 until told otherwise.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || serve(&stream.unwrap(), &state));
+            }
+        });
+        Fake { state, url }
+    }
+
+    /// The next answer: status, more header lines (each ended by CRLF), body. `None` of these: the connection breaks.
+    pub(crate) fn answer(&self, status: u16, headers: &str, body: &str) -> &Self {
+        let len = body.len();
+        let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {len}\r\n\r\n{body}");
+        lock(&self.state).answers.push_back(text);
+        self
+    }
+
+    /// The next request is read and its connection closed.
+    #[allow(dead_code, reason = "not every package that shares this file breaks connections")]
+    pub(crate) fn hang_up(&self) -> &Self {
+        lock(&self.state).answers.push_back(String::new());
+        self
+    }
+
+    /// Everything received so far.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        lock(&self.state).received.clone()
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap()
+}
+
+fn serve(stream: &TcpStream, state: &Mutex<State>) {
+    let connection = {
+        let mut state = lock(state);
+        state.connections += 1;
+        state.connections
+    };
+    let mut reader = BufReader::new(stream);
+    while let Some(mut received) = request(&mut reader) {
+        received.connection = connection;
+        let answer = {
+            let mut state = lock(state);
+            state.received.push(received);
+            state.answers.pop_front()
+        };
+        let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 X\r\n\r\n".to_owned());
+        let mut writer = stream;
+        if answer.is_empty() || writer.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(reader: &mut BufReader<&TcpStream>) -> Option<Received> {
+    let mut received = Received::default();
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    received.line = line.trim().trim_end_matches(" HTTP/1.1").to_owned();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        received.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let len = received.header("content-length").map_or(0, |len| len.parse().unwrap());
+    received.body.resize(len, 0);
+    reader.read_exact(&mut received.body).ok()?;
+    Some(received)
+}

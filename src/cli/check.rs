@@ -1,0 +1,80 @@
+//! `check`: all mistakes in one pass, offline; with `--online` what each backend answers.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sentinel_engine::config::{Plan, Role, Shared};
+use serde_json::json;
+
+use super::{EXIT_CONFIG, Options, Output, paths, print};
+
+/// How long a backend may think.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Checks; exit code 78 for a wrong configuration, 1 for a backend that would not take data.
+pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::Result<ExitCode> {
+    let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
+    let plan = match options.plan(&shared)? {
+        Ok(plan) => plan,
+        Err(problems) => {
+            match format {
+                Output::Text => print(&problems.render()),
+                Output::Json => {
+                    print(&format!("{}\n", json!({"ok": false, "problems": problems.0})))
+                }
+            }
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let answers = if online { ask(&plan, &shared)? } else { Vec::new() };
+    let good = answers.iter().all(|(_, answer)| answer.is_ok());
+    match format {
+        Output::Text => {
+            let count =
+                |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+            print(&format!(
+                "the configuration is good: {}, {}, {}\n",
+                count(plan.inputs.len(), "input"),
+                count(plan.processors.len(), "processor"),
+                count(plan.outputs.len(), "output")
+            ));
+            for (alias, answer) in &answers {
+                let (mark, words) = match answer {
+                    Ok(words) => ("ok", words.clone()),
+                    Err(error) => ("FAILED", format!("{error:#}")),
+                };
+                print(&format!("{alias}: {mark}: {words}\n"));
+            }
+        }
+        Output::Json => {
+            let backends: Vec<_> = answers
+                .iter()
+                .map(|(alias, answer)| match answer {
+                    Ok(words) => json!({"output": alias, "ok": true, "answer": words}),
+                    Err(error) => {
+                        json!({"output": alias, "ok": false, "answer": format!("{error:#}")})
+                    }
+                })
+                .collect();
+            print(&format!("{}\n", json!({"ok": good, "problems": [], "backends": backends})));
+        }
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+type Answer = (String, anyhow::Result<String>);
+
+/// Asks every output's backend.
+fn ask(plan: &Plan, shared: &Shared) -> anyhow::Result<Vec<Answer>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut answers = Vec::new();
+    for spec in &plan.outputs {
+        let mut output = spec.build(&plan.context(Role::Output, spec, shared))?;
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, output.probe()).await });
+        let answer =
+            answer.unwrap_or_else(|_late| Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
+        answers.push((spec.alias.to_string(), answer));
+    }
+    Ok(answers)
+}

@@ -1,0 +1,154 @@
+//! `run`: the agent itself, until SIGTERM or SIGINT.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sentinel_contract::history::{History, NoHistory};
+use sentinel_contract::trainer::Trainer;
+use sentinel_engine::config::{Plan, Shared};
+use sentinel_engine::pipeline::{self, Running};
+use sentinel_history::Store;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{EXIT_CONFIG, Options, complain, paths};
+
+/// Checks, starts, waits, stops. Never waits for the network.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    bound_arenas();
+    options.start_log();
+    let state_dir = paths::state_dir(options.state_dir.as_deref());
+    let plan = match options.plan(&Shared::inert(state_dir.clone()))? {
+        Ok(plan) => Arc::new(plan),
+        Err(problems) => {
+            complain(&problems.render());
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    std::fs::create_dir_all(&state_dir)
+        .with_context(|| format!("cannot create the state folder {}", state_dir.display()))?;
+    let _lock = lock(&state_dir)?;
+    let history: Arc<dyn History> = match Store::open(
+        &state_dir.join("history.db"),
+        plan.agent.history_retention.0,
+    ) {
+        Ok(store) => store,
+        Err(error) => {
+            // Collection and delivery do not need it.
+            tracing::error!(error = %format!("{error:#}"), "cannot open the history: running without it");
+            Arc::new(NoHistory)
+        }
+    };
+    let shared = Shared { state_dir, history, trainer: trainer()? };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(serve(plan, shared));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    outcome
+}
+
+async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let listener = match plan.web.listen.as_str() {
+        "" => None,
+        address => match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                // A taken port must not stop delivery.
+                tracing::error!(%address, %error, "no page: the address cannot be bound");
+                None
+            }
+        },
+    };
+    let history = Arc::clone(&shared.history);
+    let running = pipeline::start(&plan, &shared)?;
+    let page_stop = CancellationToken::new();
+    if let Some(listener) = listener {
+        let address = listener.local_addr()?;
+        tokio::spawn(page(listener, app(&running, history, &plan), page_stop.clone()));
+        tracing::info!(page = %format!("http://{address}/"), "running");
+    } else {
+        tracing::info!("running");
+    }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            interrupt = tokio::signal::ctrl_c() => { interrupt?; break }
+            _ = hang_up.recv() => tracing::warn!("SIGHUP: this version does not reload; restart to apply a new configuration"),
+        }
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    page_stop.cancel();
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn page(listener: tokio::net::TcpListener, app: sentinel_web::App, stop: CancellationToken) {
+    if let Err(error) = sentinel_web::serve(listener, app, stop).await {
+        tracing::error!(error = %format!("{error:#}"), "the page has ended");
+    }
+}
+
+fn app(running: &Running, history: Arc<dyn History>, plan: &Plan) -> sentinel_web::App {
+    let (status, metrics, ready) = (
+        Arc::clone(&running.telemetry),
+        Arc::clone(&running.telemetry),
+        Arc::clone(&running.telemetry),
+    );
+    sentinel_web::App {
+        status: Arc::new(move || status.json()),
+        metrics: Arc::new(move || metrics.prometheus()),
+        ready: Arc::new(move || ready.ready()),
+        history,
+        allowed_hosts: plan.web.allowed_hosts.clone(),
+    }
+}
+
+/// One agent a state folder: two would spoil each other's positions.
+fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    let path = state_dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot write to the state folder {}", state_dir.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            anyhow::bail!("another agent uses the state folder {}", state_dir.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// The training thread: it takes only what others leave.
+fn trainer() -> anyhow::Result<Trainer> {
+    let (trainer, work) = Trainer::new(|| {
+        if let Err(error) = rustix::process::nice(19) {
+            tracing::warn!(%error, "cannot lower the priority of training");
+        }
+    });
+    std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
+    Ok(trainer)
+}
+
+/// One malloc arena: with an arena a thread, glibc keeps several megabytes that were used once (src/README.md).
+#[allow(
+    unsafe_code,
+    reason = "mallopt has no safe wrapper; it is called before any other thread exists"
+)]
+fn bound_arenas() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets a parameter of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

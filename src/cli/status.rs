@@ -1,0 +1,122 @@
+//! `status`: asks the running agent's page and puts its answer into a table.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sentinel_engine::config::Shared;
+use serde_json::Value;
+
+use super::{EXIT_CONFIG, Options, Output, complain, paths, print};
+
+/// How long the agent may think.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prints how the running agent is; exit code 1 when it does not answer or a plugin is not well.
+pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCode> {
+    let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
+    let plan = match options.plan(&shared)? {
+        Ok(plan) => plan,
+        Err(problems) => {
+            complain(&problems.render());
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    anyhow::ensure!(
+        !plan.web.listen.is_empty(),
+        "[web] listen is empty: the agent cannot be asked"
+    );
+    let status = ask(&plan.web.listen).with_context(|| {
+        format!("the agent does not answer on {}; is it running?", plan.web.listen)
+    })?;
+    match format {
+        Output::Json => print(&format!("{status:#}\n")),
+        Output::Text => print(&table(&status)),
+    }
+    let well = plugins(&status).iter().all(|plugin| plugin["state"] == "active");
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One HTTP request by hand: the binary needs no client library for it.
+fn ask(listen: &str) -> anyhow::Result<Value> {
+    let mut address: SocketAddr = listen.parse()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /api/status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
+    let first = head.lines().next().unwrap_or_default();
+    anyhow::ensure!(first.contains(" 200 "), "answered {first}");
+    Ok(serde_json::from_str(body)?)
+}
+
+fn plugins(status: &Value) -> &[Value] {
+    status["plugins"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn table(status: &Value) -> String {
+    let mut out = String::new();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let seconds = (status["now_ms"].as_i64().unwrap_or(0)
+        - status["started_ms"].as_i64().unwrap_or(0))
+        / 1000;
+    let memory = status["memory"]["used"].as_u64().unwrap_or(0) / 1024;
+    let _infallible = writeln!(
+        out,
+        "{} sentinelops {} up {seconds}s, queues and buffers {memory} KiB\n\n{:<10} {:<24} {:<9} {:>10} {:>10} {:>9} {:>9} {:>7}",
+        text(&status["host"]),
+        text(&status["version"]),
+        "KIND",
+        "ALIAS",
+        "STATE",
+        "IN/S",
+        "OUT/S",
+        "QUEUED",
+        "DROPPED",
+        "ERRORS"
+    );
+    for plugin in plugins(status) {
+        let dropped: u64 = plugin["drops"]
+            .as_object()
+            .map_or(0, |drops| drops.values().filter_map(Value::as_u64).sum());
+        let _infallible = writeln!(
+            out,
+            "{:<10} {:<24} {:<9} {:>10.1} {:>10.1} {:>9} {dropped:>9} {:>7}",
+            text(&plugin["kind"]),
+            text(&plugin["alias"]),
+            text(&plugin["state"]),
+            plugin["received_rate"].as_f64().unwrap_or(0.0),
+            plugin["delivered_rate"].as_f64().unwrap_or(0.0),
+            plugin["queued"],
+            plugin["errors"]
+        );
+        if let Some(error) = plugin["last_error"]["message"].as_str() {
+            let _infallible = writeln!(out, "{:<10}   last error: {error}", "");
+        }
+        for (_, note) in plugin["notes"].as_object().into_iter().flatten() {
+            let _infallible = writeln!(out, "{:<10}   note: {}", "", text(note));
+        }
+    }
+    for (alias, detector) in status["detectors"].as_object().into_iter().flatten() {
+        if let Some(state) = detector["state"].as_str() {
+            let _infallible = writeln!(out, "\ndetector {alias}: {state}");
+        }
+        for group in detector["groups"].as_array().into_iter().flatten() {
+            let _infallible = writeln!(
+                out,
+                "  {:<30} score {}  {}",
+                text(&group["group"]),
+                group["score"].as_f64().map_or("-".to_owned(), |score| format!("{score:.2}")),
+                group["incident"]["state"].as_str().unwrap_or("")
+            );
+        }
+    }
+    out
+}

@@ -1,0 +1,139 @@
+// Incidents: the state changes of one key are one incident. Open ones are shown whole, past ones folded.
+
+import { ask, clock, count, duration, el, inUnit, isNumber, moment, number } from './format.js';
+
+const SHOWN = 50; // incidents
+const BARS = 8; // contributions of one
+const OVERLAP_MS = 600e3; // event time may arrive late
+const TONES = { notified: 'bad', confirmed: 'warn', detected: 'warn', recovering: 'info', resolved: 'quiet' };
+const changes = new Map(); // key, state and time -> change
+let asked = 0; // newest time known
+let drawn = '';
+
+/** Fetches what is new; true when there was something. */
+export async function fetchIncidents() {
+  const since = asked ? `since_ms=${asked - OVERLAP_MS}&` : '';
+  const answer = await ask(`/api/incidents?${since}limit=500`);
+  const before = changes.size;
+  for (const change of answer.incidents ?? []) {
+    changes.set(`${change.key}\n${change.state}\n${change.time_ms}`, change);
+    asked = Math.max(asked, change.time_ms);
+  }
+  return changes.size !== before;
+}
+
+/** All incidents, newest first: `{ key, latest, peak, changes, open }`. */
+export function listIncidents() {
+  const byKey = new Map();
+  for (const change of changes.values()) {
+    if (!byKey.has(change.key)) byKey.set(change.key, []);
+    byKey.get(change.key).push(change);
+  }
+  const rank = ['detected', 'confirmed', 'notified', 'recovering', 'resolved'];
+  const incidents = [...byKey].map(([key, list]) => {
+    list.sort((a, b) => b.time_ms - a.time_ms || rank.indexOf(b.state) - rank.indexOf(a.state));
+    const explained = list.filter((change) => change.contributions?.length);
+    const peak = (explained.length ? explained : list).reduce((a, b) => ((b.score ?? 0) > (a.score ?? 0) ? b : a));
+    return { key, latest: list[0], peak, changes: list, open: list[0].state !== 'resolved' };
+  });
+  return incidents.sort((a, b) => b.open - a.open || b.latest.time_ms - a.latest.time_ms).slice(0, SHOWN);
+}
+
+/** Draws them, when something has changed; the times of open ones always. */
+export function showIncidents(root, incidents, nowMs) {
+  const signature = incidents.map((one) => `${one.key}:${one.changes.length}:${one.open}`).join('\n');
+  if (signature !== drawn) {
+    drawn = signature;
+    const unfolded = new Set([...root.querySelectorAll('details[open][data-id]')].map((details) => details.dataset.id));
+    root.replaceChildren(...incidents.map((incident) => card(incident)));
+    for (const details of root.querySelectorAll('details[data-id]')) details.open ||= unfolded.has(details.dataset.id);
+  }
+  for (const lasted of root.querySelectorAll('[data-since]')) {
+    lasted.textContent = `for ${duration(nowMs - Number(lasted.dataset.since))}`;
+  }
+}
+
+function card({ key, latest, peak, changes: list, open }) {
+  const attributes = { class: 'card incident', 'data-key': key, 'data-state': latest.state, 'data-tone': TONES[latest.state] ?? 'info', 'data-testid': 'incident' };
+  const badge = el('span', { class: 'chip', 'data-tone': TONES[latest.state] ?? 'info' }, latest.state);
+  const title = el('h3', {}, latest.message);
+  const started = latest.started_ms ?? list.at(-1).time_ms;
+  const lasted = open ? el('span', { 'data-since': started }) : el('span', {}, `lasted ${duration(latest.time_ms - started)}`);
+  const where = [latest.detector, latest.group].filter(Boolean).join(' ');
+  const meta = el('p', { class: 'meta' }, `${where} · began ${moment(started)} · `, lasted, ` · highest score ${number(Math.max(...list.map((change) => change.score ?? 0)))}`);
+  if (open) return el('article', attributes, el('div', { class: 'incident-head' }, badge, title), meta, body(key, latest, peak, list));
+  const summary = el('summary', {}, el('div', { class: 'incident-head' }, badge, title), meta);
+  return el('article', attributes, el('details', { 'data-id': key }, summary, body(key, latest, peak, list)));
+}
+
+function body(key, latest, peak, list) {
+  const parts = el('div', { class: 'incident-body' });
+  const shares = peak.contributions ?? [];
+  if (shares.length) {
+    const rest = shares.slice(BARS).reduce((sum, one) => sum + one.share, 0);
+    parts.append(
+      el('h4', {}, `What raised the score (${clock(peak.time_ms)})`),
+      el('ul', { class: 'bars' }, ...shares.slice(0, BARS).map(bar)),
+    );
+    if (rest > 0) parts.append(el('p', { class: 'meta' }, `and ${count(shares.length - BARS, 'more signal')} with ${Math.round(rest * 100)} %`));
+  } else {
+    parts.append(el('p', {}, 'No single signal left its usual range: it is the combination of them.'));
+  }
+  const call = list.find((change) => change.state === 'notified');
+  const reason = (call ?? peak).reason || latest.reason;
+  if (reason) {
+    const asked = call ? 'Why you were called: ' : 'Why nobody was called: ';
+    parts.append(el('p', { class: 'reason' }, el('strong', {}, asked), reason));
+  }
+  if (peak.models?.length) {
+    const chips = peak.models.map(([model, score]) => el('li', { 'data-tone': score >= 1 ? 'bad' : 'good' }, `${String(model).replaceAll('_', ' ')} `, el('b', {}, number(score))));
+    parts.append(el('div', { class: 'votes' }, el('span', {}, 'Models, boundary 1.0:'), el('ul', {}, ...chips)));
+  }
+  const folds = el('div', { class: 'folds' });
+  if (latest.normal?.length) {
+    folds.append(fold(`${key} normal`, `${count(latest.normal.length, 'signal')} within their usual range`, el('p', {}, latest.normal.join(', '))));
+  }
+  const steps = list.map((change) => el('li', {}, el('time', {}, moment(change.time_ms)), el('span', { class: 'chip', 'data-tone': TONES[change.state] ?? 'info' }, change.state), el('span', { class: 'score' }, number(change.score)), el('span', {}, change.reason || change.message)));
+  folds.append(fold(`${key} steps`, count(list.length, 'state change'), el('ol', { class: 'steps' }, ...steps)));
+  parts.append(folds);
+  return parts;
+}
+
+function fold(id, title, content) {
+  return el('details', { 'data-id': id }, el('summary', {}, title), content);
+}
+
+/** One contribution: its share as a bar, and its value on the scale of its usual range. */
+function bar(one) {
+  const percent = Math.round((one.share ?? 0) * 100);
+  const fill = el('span', { class: 'fill' });
+  fill.style.width = `${Math.min(100, percent)}%`;
+  const usual = isNumber(one.lower) && isNumber(one.upper) ? `, usually ${inUnit(one.feature, one.lower)} – ${inUnit(one.feature, one.upper)}` : '';
+  const arrow = one.direction === 'down' ? '↓' : '↑';
+  return el(
+    'li',
+    { 'data-feature': one.feature, 'data-direction': one.direction },
+    el('span', { class: 'feature' }, el('span', { class: 'arrow', title: one.direction === 'down' ? 'below what was expected' : 'above what was expected' }, arrow), ` ${one.feature}`),
+    el('span', { class: 'share' }, el('span', { class: 'track' }, fill), el('b', {}, `${percent} %`)),
+    scale(one),
+    el('span', { class: 'figures' }, el('b', {}, inUnit(one.feature, one.value)), `, expected ${inUnit(one.feature, one.expected)}${usual}`),
+  );
+}
+
+function scale(one) {
+  const element = el('span', { class: 'scale', 'aria-hidden': 'true' });
+  const marks = [one.lower, one.upper, one.expected, one.value].filter(isNumber);
+  if (marks.length < 4) return element;
+  const [low, high] = [Math.min(...marks), Math.max(...marks)];
+  const place = (value) => 4 + (92 * (value - low)) / (high - low || 1);
+  const mark = (name, from, to) => {
+    const part = el('span', { class: name });
+    part.style.left = `${place(from)}%`;
+    if (to !== undefined) part.style.width = `${Math.max(2, place(to) - place(from))}%`;
+    element.append(part);
+  };
+  mark('range', one.lower, one.upper);
+  mark('tick', one.expected);
+  mark('dot', one.value);
+  return element;
+}
