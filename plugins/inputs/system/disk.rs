@@ -156,7 +156,10 @@ impl Disk {
         let shown = mount.path.strip_prefix(&*roots.mount_prefix).unwrap_or(&mount.path);
         let shown = format!("/{}", shown.trim_start_matches('/'));
         let device = mount.device.replace("/dev/", "");
-        let label = scratch.with(|buffer| label(&device, roots, buffer)).unwrap_or_default();
+        // A device outside /dev is another file system's path, which may hang.
+        let node = mount.device.strip_prefix("/dev/").filter(|name| !name.starts_with('/'));
+        let label = node.and_then(|name| scratch.with(|buffer| label(name, roots, buffer)));
+        let label = label.unwrap_or_default();
         let labels = [
             ("device", &*device),
             ("fstype", &mount.fstype),

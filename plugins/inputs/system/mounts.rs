@@ -44,6 +44,10 @@ impl Mount {
         } else if let Some(name) = self.device.strip_prefix("/dev/mapper/")
             && let Ok(path) = roots.dev.join("mapper").join(name).canonicalize()
         {
+            let path = match path.strip_prefix(&roots.dev) {
+                Ok(node) => Path::new("/dev").join(node),
+                Err(_) => path,
+            };
             self.device = path.to_string_lossy().into_owned();
         }
     }

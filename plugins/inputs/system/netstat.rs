@@ -103,6 +103,10 @@ impl Netstat {
         if let Kernel::Open(diag) = &mut self.kernel {
             match diag.count(buffer) {
                 Ok(states) => return Ok(states),
+                Err(error) if diag.answered => {
+                    tracing::debug!(%error, "sock_diag failed once");
+                    self.kernel = Kernel::Unopened;
+                }
                 Err(error) => self.kernel = refused(&error),
             }
         }

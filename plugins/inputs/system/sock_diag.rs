@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
     sockopt,
@@ -40,6 +41,8 @@ pub(super) type States = [u64; 16];
 pub(super) struct SockDiag {
     socket: OwnedFd,
     sequence: u32,
+    /// It has answered once: an error is then a passing one.
+    pub(super) answered: bool,
 }
 
 impl SockDiag {
@@ -49,7 +52,7 @@ impl SockDiag {
         let socket =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(2)))?;
-        Ok(SockDiag { socket, sequence: 0 })
+        Ok(SockDiag { socket, sequence: 0, answered: false })
     }
 
     /// Counts the TCP sockets of IPv4 and IPv6.
@@ -61,6 +64,7 @@ impl SockDiag {
                 self.dump(&mut request_v2(family), &mut states, buffer)?;
             }
         }
+        self.answered = true;
         Ok(states)
     }
 
@@ -75,7 +79,8 @@ impl SockDiag {
         send(&self.socket, request, SendFlags::empty())?;
         buffer.resize(ANSWER, 0);
         loop {
-            let (_, length) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
+            let (_, length) =
+                retry_on_intr(|| recv(&self.socket, &mut buffer[..], RecvFlags::empty()))?;
             if add(&buffer[..length.min(ANSWER)], self.sequence, states)? {
                 return Ok(());
             }

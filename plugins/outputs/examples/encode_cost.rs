@@ -22,12 +22,12 @@ fn main() {
         None => made_up(2),
     };
     for (form, zstd) in [("snappy", false), ("zstd", true)] {
-        let (rate, bytes) = metrics(&host, zstd, 200);
+        let (rate, bytes) = metrics(&host, zstd, 20_000);
         let count = host.len();
         println!(
             "host, {count} series, one gather a request, {form}: {bytes:.2} bytes a sample, {rate:.2} M samples/CPU-s"
         );
-        let (rate, bytes) = metrics(&many(2000), zstd, 5);
+        let (rate, bytes) = metrics(&many(2000), zstd, 500);
         println!(
             "2000 series, one sample each, {form}: {bytes:.2} bytes a sample, {rate:.2} M samples/CPU-s"
         );

@@ -121,23 +121,6 @@ impl Encoder {
             self.add_ends();
         }
         self.rank();
-        let o = std::env::var("CLS").map_or(0, |v| v.parse::<u32>().unwrap());
-        let key = |item: &Item| {
-            let b = item.value.to_bits();
-            let class = match o {
-                0 => 0,
-                1 => u32::from(b != 0),
-                2 => if b == 0 { 0 } else { 64 - b.trailing_zeros() },
-                3 => if b == 0 { 0 } else if b.trailing_zeros() >= 32 { 1 } else { 2 },
-                4 => if b == 0 { 2 } else if b.trailing_zeros() >= 32 { 1 } else { 0 },
-                5 => if b == 0 { 0 } else if b.trailing_zeros() >= 16 { 1 } else { 2 },
-                _ => if b == 0 { 0 } else { 8 - b.trailing_zeros() / 8 },
-            };
-            (class, item.rank, item.time_ms)
-        };
-        if !self.items.is_sorted_by_key(key) {
-            self.items.sort_by_key(key); // stable: of two samples of one time the later stays later
-        }
         refused
     }
 
@@ -148,6 +131,7 @@ impl Encoder {
 
     /// The request, not compressed, laid out for a compressor.
     pub fn raw(&mut self, form: Form) -> &[u8] {
+        self.order(form);
         self.raw.clear();
         for group in self.items.chunk_by(|a, b| a.series == b.series) {
             let labels = &self.series.value(group[0].series as usize).labels;
@@ -245,6 +229,17 @@ impl Encoder {
         }
     }
 
+    /// Samples of a series together and in time order. With one sample a series, as in a gather, snappy does better
+    /// with like values as neighbours (18.2 bytes a sample instead of 18.5): the messages are then of equal length.
+    fn order(&mut self, form: Form) {
+        let key = |item: &Item| (item.rank, item.time_ms);
+        self.items.sort_by_key(key); // stable: of two samples of one time the later stays later
+        let single = self.items.is_sorted_by(|a, b| a.rank < b.rank);
+        if form == Form::Snappy && single {
+            self.items.sort_by_key(|item| (alike(item.value), item.rank));
+        }
+    }
+
     fn forget(&mut self) {
         let clock = self.clock;
         let keep = KEEP.max(self.stale_after * 4);
@@ -273,6 +268,15 @@ fn hash(series: &Series) -> u64 {
 fn compare(a: &Series, b: &Series) -> Ordering {
     let labels = || a.labels().iter().cmp(b.labels().iter());
     a.name().cmp(b.name()).then_with(labels)
+}
+
+/// Zero, a number of few digits, or one of many.
+fn alike(value: f64) -> u8 {
+    match value.to_bits() {
+        0 => 0,
+        bits if bits.trailing_zeros() >= 16 => 1,
+        _ => 2,
+    }
 }
 
 /// Bytes of a `Sample`; a zero is left out, as every encoder of proto3 does.

@@ -301,8 +301,9 @@ impl Collector {
             self.count("late");
         } else if end == current {
             let entry = &mut self.entries[at as usize];
-            if matches!(entry.target, Target::Unseen) && value > 0.0 {
-                self.blind = self.blind.max(1);
+            if matches!(entry.target, Target::Unseen) {
+                self.blind = self.blind.max(u32::from(value > 0.0));
+                return;
             }
             let gap = MAX_GAP_FRAMES * self.interval_ms;
             entry.tally.add(entry.series.kind(), time_ms, value, gap);

@@ -127,23 +127,32 @@ fn below_a_mount_prefix_the_hosts_own_paths_are_reported() {
 #[test]
 fn device_names_and_labels_are_resolved() {
     let host = Host::empty();
-    host.write(
-        "proc/1/mountinfo",
-        "27 1 8:3 / / rw - ext4 /dev/root rw\n28 1 253:0 / /d rw - ext4 /dev/mapper/vg-lv rw\n",
-    );
     let link = |path: &str, target: &str| {
         let path = host.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, path).unwrap();
     };
     link("sys/dev/block/8:3", "../../block/sda/sda3");
+    link("dev/mapper/vg-root", "../dm-1");
+    host.write("dev/dm-1", "");
+    // Not a node of /dev: what lies there is not asked for a label.
+    let elsewhere = host.0.path().join("elsewhere");
+    host.write("elsewhere/dm/name", "wrong\n");
+    let more = format!("29 1 0:44 / /e rw - ext4 {} rw\n", elsewhere.display());
     host.write("sys/block/sda3/dm/name", "rootlabel\n");
+    let mounts = "27 1 8:3 / / rw - ext4 /dev/root rw\n\
+        28 1 253:0 / /d rw - ext4 /dev/mapper/vg-lv rw\n\
+        30 1 253:1 / /r rw - ext4 /dev/mapper/vg-root rw\n";
+    host.write("proc/1/mountinfo", mounts.to_owned() + &more);
     let values = {
         let mut disk = Disk::asking(host.common(), Options::default(), full(), LONG);
         values(&gather(&mut disk, 0))
     };
     assert!(values.contains_key("disk_total{sda3,ext4,rootlabel,rw,/}"), "{values:?}");
     assert!(values.contains_key("disk_total{mapper/vg-lv,ext4,rw,/d}"), "no such link: as it is");
+    assert!(values.contains_key("disk_total{dm-1,ext4,rw,/r}"), "{values:?}");
+    let outside = format!("disk_total{{{},ext4,rw,/e}}", elsewhere.display());
+    assert!(values.contains_key(&outside), "{values:?}");
 }
 
 #[test]

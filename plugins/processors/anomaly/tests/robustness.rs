@@ -12,6 +12,7 @@ fn counts(rig: &Rig, reason: &str) -> u64 {
 fn a_restart_scores_as_if_it_had_not_happened() {
     let (mut rig, mut site) = live(5, 30.0, 0.01, 170);
     // What the first run was still collecting would be lost with it: let it close its frame first.
+    rig.tick(rig.now_ms + 5_000);
     rig.tick(rig.now_ms + 10_000);
     let snapshot = rig.detector.snapshot().expect("a state");
     let mut restarted = rig.restarted(&snapshot);
