@@ -16,7 +16,10 @@ pub(super) fn explain(path: &Path, error: &io::Error) -> String {
         let by_group = meta.mode() & 0o040 != 0 && meta.gid() != 0;
         by_group.then(|| name_in("/etc/group", meta.gid())).flatten()
     });
-    let hidden = path.ancestors().skip(1).find(|folder| fs::read_dir(folder).is_ok() || folder.parent().is_none());
+    let hidden = path
+        .ancestors()
+        .skip(1)
+        .find(|folder| fs::read_dir(folder).is_ok() || folder.parent().is_none());
     let obstacle = if fs::metadata(path).is_ok() {
         path
     } else {

@@ -67,7 +67,8 @@ impl Loop {
         let mut listed: HashMap<PathBuf, HashMap<Inode, PathBuf>> = HashMap::new();
         let mut moved: Vec<Record> = Vec::new();
         for record in self.positions.records() {
-            let there = fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode);
+            let there =
+                fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode);
             if !there && self.settings.globs.matches(&record.path) {
                 moved.push(record.clone());
             }
@@ -163,7 +164,7 @@ impl Loop {
             self.files.remove(id); // gone unseen, and its inode is in use again
         }
         if let Some(record) = self.positions.get(found.inode).cloned() {
-            return self.resume_at(found, record);
+            return self.resume_at(found, &record);
         }
         if origin == Origin::Later && self.is_held(&found) {
             return;
@@ -193,7 +194,7 @@ impl Loop {
     }
 
     /// The saved positions know this inode.
-    fn resume_at(&mut self, mut found: Found, record: Record) {
+    fn resume_at(&mut self, mut found: Found, record: &Record) {
         let same = identity::has_prefix(&found.file, record.prefix);
         if same && record.mark.is_in(&found.file) {
             found.name.clone_from(&record.path);

@@ -125,7 +125,8 @@ impl Pattern {
             let down = if deep { kind.is_dir() } else { !last && !kind.is_file() };
             if !wanted {
                 continue;
-            } else if down && depth < MAX_DEPTH {
+            }
+            if down && depth < MAX_DEPTH {
                 self.walk(&path, depth + 1, globs, walk);
             } else if last
                 && !kind.is_dir()
@@ -160,7 +161,10 @@ impl Walk {
 
 impl Globs {
     /// Compiles; the error says which list and what is wrong.
-    pub(super) fn new(files: &[String], exclude: &[String]) -> Result<Self, (&'static str, String)> {
+    pub(super) fn new(
+        files: &[String],
+        exclude: &[String],
+    ) -> Result<Self, (&'static str, String)> {
         let mut globs =
             Globs { patterns: Vec::new(), exclude_paths: Vec::new(), exclude_names: Vec::new() };
         for text in files {
@@ -168,8 +172,11 @@ impl Globs {
         }
         for text in exclude {
             let matcher = compile(text).map_err(|reason| ("exclude", reason))?;
-            let list =
-                if text.contains('/') { &mut globs.exclude_paths } else { &mut globs.exclude_names };
+            let list = if text.contains('/') {
+                &mut globs.exclude_paths
+            } else {
+                &mut globs.exclude_names
+            };
             list.push(matcher);
         }
         Ok(globs)

@@ -358,10 +358,4 @@ impl Files {
             self.open.retain(|other| *other != id);
         }
     }
-
-    /// How many are open.
-    #[cfg(test)]
-    pub(super) fn open_count(&self) -> usize {
-        self.by_id.values().filter(|file| file.file.is_some()).count()
-    }
 }

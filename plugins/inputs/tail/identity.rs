@@ -27,10 +27,17 @@ impl Inode {
 }
 
 /// A run of bytes, remembered by length and hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) len: u32,
     pub(super) hash: u64,
+}
+
+impl Default for Digest {
+    /// Of no bytes.
+    fn default() -> Self {
+        Digest::of(&[])
+    }
 }
 
 impl Digest {

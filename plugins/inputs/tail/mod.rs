@@ -280,7 +280,11 @@ fn check_ranges(config: &Config) -> Vec<ConfigError> {
     require(sensible(config.max_line_bytes), "max_line_bytes", "must be 1KiB to 64MiB");
     require(sensible(config.read_chunk), "read_chunk", "must be 1KiB to 64MiB");
     require(at_least_100ms(config.poll_interval), "poll_interval", "must be at least 100ms");
-    require(at_least_100ms(config.discover_interval), "discover_interval", "must be at least 100ms");
+    require(
+        at_least_100ms(config.discover_interval),
+        "discover_interval",
+        "must be at least 100ms",
+    );
     require(config.max_open_files > 0, "max_open_files", "must be at least 1");
     require(config.multiline.max_lines > 0, "multiline.max_lines", "must be at least 1");
     require(

@@ -213,7 +213,13 @@ fn append_position(text: &mut String, record: &Record) {
         let _infallible = write!(
             line,
             "p {} {} {} {} {:x} {} {:x} {seconds} ",
-            inode.dev, inode.ino, mark.offset, mark.tail.len, mark.tail.hash, prefix.len, prefix.hash
+            inode.dev,
+            inode.ino,
+            mark.offset,
+            mark.tail.len,
+            mark.tail.hash,
+            prefix.len,
+            prefix.hash
         );
         for &byte in path.as_os_str().as_bytes() {
             match byte {

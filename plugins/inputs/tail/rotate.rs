@@ -73,7 +73,7 @@ impl Loop {
                 file.size = meta.len();
             }
             self.files.forget_path(from, id);
-            return self.relocate(id, to.to_owned());
+            return self.relocate(id, to);
         }
         if self.settings.globs.matches(from)
             && !self.settings.globs.matches(to)
@@ -158,7 +158,7 @@ impl Loop {
         };
         self.files.forget_path(&old, id);
         match place {
-            Some(path) => self.relocate(id, path),
+            Some(path) => self.relocate(id, &path),
             None => self.deleted(id),
         }
         for path in [&old, &name] {
@@ -169,16 +169,16 @@ impl Loop {
     }
 
     /// A file is found at another path.
-    fn relocate(&mut self, id: u64, path: PathBuf) {
-        let life = self.life_at(&path);
+    fn relocate(&mut self, id: u64, path: &Path) {
+        let life = self.life_at(path);
         if let Some(file) = self.files.get_mut(id) {
             let stays = matches!((file.life, life), (Life::Renamed { .. }, Life::Renamed { .. }));
             if !stays {
                 file.life = life;
             }
         }
-        self.files.moved(id, path.clone());
-        self.watch_file(&path, id);
+        self.files.moved(id, path.to_owned());
+        self.watch_file(path, id);
         self.enqueue(id);
     }
 
@@ -205,7 +205,8 @@ impl Loop {
     pub(super) fn truncated(&mut self, id: u64) {
         let Some(file) = self.files.get_mut(id) else { return };
         let (path, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
-        let (prefix, mark, deleted) = (file.prefix, file.read, matches!(file.life, Life::Deleted { .. }));
+        let (prefix, mark, deleted) =
+            (file.prefix, file.read, matches!(file.life, Life::Deleted { .. }));
         if deleted {
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
             file.ledger = super::ledger::Ledger::new(Mark::default());

@@ -157,7 +157,8 @@ impl Loop {
         };
         this.saved(started);
         if let Err(error) = watching {
-            let text = format!("files are only polled: {error}; raise fs.inotify.max_user_instances");
+            let text =
+                format!("files are only polled: {error}; raise fs.inotify.max_user_instances");
             if this.out.counters.note("inotify", text.as_str()) {
                 tracing::warn!("{text}");
             }
@@ -340,7 +341,9 @@ impl Loop {
                     if !self.stop.reading.is_cancelled() {
                         let path = self.files.get(id).map(|file| file.path.display().to_string());
                         let path = path.unwrap_or_default();
-                        let message = format!("{path}: {events} lines were lost on their way, and are read again");
+                        let message = format!(
+                            "{path}: {events} lines were lost on their way, and are read again"
+                        );
                         self.out.counters.error(unix_seconds() * 1000, message);
                     }
                 }

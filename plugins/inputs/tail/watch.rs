@@ -152,7 +152,10 @@ impl Watch {
     }
 }
 
-#[expect(deprecated, reason = "the new form is unsafe; the descriptor of an `Inotify` never changes")]
+#[expect(
+    deprecated,
+    reason = "the new form is unsafe; the descriptor of an `Inotify` never changes"
+)]
 fn register(inotify: Inotify) -> io::Result<AsyncFd<Inotify>> {
     AsyncFd::with_interest(inotify, Interest::READABLE)
 }

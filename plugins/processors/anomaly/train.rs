@@ -26,7 +26,7 @@ use super::treat::{CLIP, Learned, Measure, Sample, learn, measure};
 const MAX_ROWS: usize = 4096;
 /// Frames read from history at once, and at all.
 const CHUNK_FRAMES: i64 = 2000;
-const MAX_FRAMES: i64 = 40_320;
+const MAX_FRAMES: i64 = 20_160;
 /// Recent values that make a level.
 pub(super) const LEAST_LEVEL: usize = 5;
 /// Noise added to a row's values, in robust standard deviations.
@@ -144,28 +144,27 @@ pub(super) fn fit(
     let youth = youth(from_ms, upto_ms);
     let stride = frames.len().div_ceil(MAX_ROWS);
     let mut learned = Vec::with_capacity(signals.signals.len());
-    let mut measures = Vec::with_capacity(signals.signals.len());
+    let mut rows = vec![Vec::new(); frames.len().div_ceil(stride)];
+    let mut alarms = vec![0.0; frames.len()];
     for (index, signal) in signals.signals.iter().enumerate() {
         let samples = replay_level(frames, index, signal.volume, options.level_frames);
         let Some(mut facts) = learn(signal, &samples) else {
             learned.push(None);
             continue;
         };
-        let mut measured: Vec<Measure> = (samples.iter().step_by(stride))
-            .map(|sample| measure(signal, &facts, sample.value, sample.volume, sample.level, youth))
+        let mut measured: Vec<Measure> = (samples.iter())
+            .map(|one| measure(signal, &facts, one.value, one.volume, one.level, youth))
             .collect();
         facts.bound = bound_of(&measured, options.share);
-        for one in &mut measured {
+        for (worst, one) in alarms.iter_mut().zip(&mut measured) {
             one.score /= facts.bound;
+            *worst = alarm([*one].into_iter()).max(*worst);
+        }
+        for (row, one) in rows.iter_mut().zip(measured.iter().step_by(stride)) {
+            row.push(one.z);
         }
         learned.push(Some(facts));
-        measures.push(measured);
     }
-    let n_rows = frames.len().div_ceil(stride);
-    let rows: Vec<Vec<f64>> = (0..n_rows)
-        .map(|row| measures.iter().map(|of_signal| of_signal[row].z).collect())
-        .collect();
-    let alarms = (0..n_rows).map(|row| alarm(measures.iter().map(|of_signal| of_signal[row])));
     let robust_z = Boundary::new(Scale::Ratio, options.share, alarms);
     let (forest, scores) = grow(&rows, options.seed)?;
     let forest_boundary = Boundary::new(Scale::Tail, options.share, scores);

@@ -35,13 +35,16 @@ fn the_sample_parses_and_its_commented_values_are_the_defaults() {
 fn every_option_is_in_the_sample() {
     let full = sample(true);
     let mut names: BTreeSet<String> = full.keys().cloned().collect();
-    names.extend(full["multiline"].as_table().unwrap().keys().map(|key| format!("multiline.{key}")));
+    names
+        .extend(full["multiline"].as_table().unwrap().keys().map(|key| format!("multiline.{key}")));
     // Debug prints every field of the structure: what it prints and the sample does not have is missing.
     for (prefix, shown) in [
         ("", format!("{:#?}", Config::default())),
         ("multiline.", format!("{:#?}", Config::default().multiline)),
     ] {
-        for line in shown.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     ")) {
+        for line in
+            shown.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "))
+        {
             if let Some((field, _)) = line.trim().split_once(": ") {
                 assert!(names.contains(&format!("{prefix}{field}")), "{prefix}{field}");
             }

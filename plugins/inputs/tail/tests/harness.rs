@@ -197,7 +197,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 pub(super) fn numbered(range: std::ops::Range<usize>) -> String {
-    range.map(|number| format!("line {number}\n")).collect()
+    expected(range).join("\n") + "\n"
 }
 
 pub(super) fn expected(range: std::ops::Range<usize>) -> Vec<String> {

@@ -105,7 +105,8 @@ async fn what_is_not_a_file_is_refused_with_a_note_and_read_once_it_is() {
     place.append("d.log", "fine\n");
     let mut agent = place.start("*.log", BEGINNING);
     assert_eq!(agent.lines(1).await, ["fine"]);
-    let note = |name: &str| agent.counters.notes().get(&place.path(name).display().to_string()).cloned();
+    let note =
+        |name: &str| agent.counters.notes().get(&place.path(name).display().to_string()).cloned();
     assert_eq!(note("a.log").as_deref(), Some("is a FIFO, not a file"));
     assert_eq!(note("c.log").as_deref(), Some("is a socket, not a file"));
     fs::remove_file(&fifo).unwrap();
@@ -176,9 +177,8 @@ async fn reading_from_the_end_begins_with_a_whole_line() {
 async fn lines_of_one_event_are_joined_and_the_last_event_goes_out_when_idle() {
     let place = Place::new();
     place.append("a.log", "A\n  at 1\r\n  at 2\nB\nC\n  at");
-    let options = format!(
-        "{BEGINNING}\nmultiline = {{ mode = \"indentation\", timeout = \"200ms\" }}"
-    );
+    let options =
+        format!("{BEGINNING}\nmultiline = {{ mode = \"indentation\", timeout = \"200ms\" }}");
     let mut agent = place.start("a.log", &options);
     assert_eq!(agent.lines(2).await, ["A\n  at 1\r\n  at 2", "B"]);
     assert_eq!(agent.lines(1).await, ["C"], "whole lines, when nothing follows");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sentinel_contract::Fate;
 
-use super::harness::{Agent, Place, logs, resolve, text};
+use super::harness::{Agent, Place, logs, numbered, resolve, text};
 
 const BEGINNING: &str = "start = \"beginning\"\nread_chunk = \"4KiB\"";
 
@@ -76,9 +76,7 @@ async fn copytruncate_amid_reading_delivers_every_line_once() {
     let mut seen = HashMap::new();
     for round in 0..rounds {
         let from = round * lines;
-        let text: String =
-            (from..from + lines).map(|n| format!("line {n} of the load\n")).collect();
-        place.append("a.log", text);
+        place.append("a.log", numbered(from..from + lines));
         collect(&mut agent, from + 1, 0, &mut seen).await;
         // What is written between copy and truncation is lost to everyone: the writer pauses for it.
         place.copy("a.log", &format!("a.log.{round}"));

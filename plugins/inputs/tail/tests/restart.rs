@@ -162,7 +162,9 @@ async fn a_state_folder_that_cannot_be_written_is_said_and_does_not_stop_reading
     place.append("a.log", numbered(0..3));
     let mut agent = place.start("a.log", BEGINNING);
     assert_eq!(agent.lines(3).await, expected(0..3));
-    assert!(agent.counters.notes().values().any(|note| note.starts_with("positions cannot be saved")));
+    assert!(
+        agent.counters.notes().values().any(|note| note.starts_with("positions cannot be saved"))
+    );
     fs::remove_file(&folder).unwrap();
     super::harness::until("mended", || agent.counters.notes().is_empty()).await;
     agent.finish().await;

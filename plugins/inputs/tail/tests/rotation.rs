@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use sentinel_contract::Fate;
 
-use super::harness::{Place, expected, logs, numbered, resolve, text, until};
+use super::harness::{Place, expected, numbered, resolve, text, until};
 
 const BEGINNING: &str = "start = \"beginning\"";
 

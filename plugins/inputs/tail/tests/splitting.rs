@@ -125,7 +125,8 @@ fn a_group_beyond_the_limits_is_closed() {
     let stream = Arc::new(Labels::new([("a", "b")]));
     let mut stamp = Stamp { stream: &stream, time_ns: 1 };
     let chunk = Bytes::from_static(b"A\n 1\n 2\n 3\n 4\n 5\nB\n 0123456789\n 1\nC\n");
-    let found = split(&chunk, 0, Ending::Lines, 9, &rules(8, Some(Begins::Indentation)), &mut stamp);
+    let found =
+        split(&chunk, 0, Ending::Lines, 9, &rules(8, Some(Begins::Indentation)), &mut stamp);
     let bodies: Vec<&[u8]> = found.logs.iter().map(|log| &log.body[..]).collect();
     assert_eq!(bodies[0], b"A\n 1\n 2");
     assert!(bodies.iter().all(|body| body.len() <= 8), "{bodies:?}");
