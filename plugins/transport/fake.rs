@@ -51,10 +51,27 @@ impl Fake {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let state = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&stream.unwrap(), &state));
+                std::thread::spawn(move || serve(stream.unwrap(), &state));
             }
         });
         Fake { state, url }
+    }
+
+    /// One more listener with the same answers, behind what `wrap` makes of a connection (TLS); its port.
+    #[allow(dead_code, reason = "not every package that shares this file speaks TLS")]
+    pub(crate) fn listen<S: Read + Write>(
+        &self,
+        wrap: impl Fn(TcpStream) -> S + Send + 'static,
+    ) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::clone(&self.state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                serve(wrap(stream.unwrap()), &state);
+            }
+        });
+        port
     }
 
     /// The next answer: status, more header lines (each ended by CRLF), body. `None` of these: the connection breaks.
@@ -82,7 +99,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap()
 }
 
-fn serve(stream: &TcpStream, state: &Mutex<State>) {
+fn serve(stream: impl Read + Write, state: &Mutex<State>) {
     let connection = {
         let mut state = lock(state);
         state.connections += 1;
@@ -97,14 +114,15 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             state.answers.pop_front()
         };
         let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 X\r\n\r\n".to_owned());
-        let mut writer = stream;
+        let writer = reader.get_mut();
         if answer.is_empty() || writer.write_all(answer.as_bytes()).is_err() {
             return;
         }
+        writer.flush().ok();
     }
 }
 
-fn request(reader: &mut BufReader<&TcpStream>) -> Option<Received> {
+fn request(reader: &mut impl BufRead) -> Option<Received> {
     let mut received = Received::default();
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sentinel_contract::units::{Period, Secret};
 use sentinel_contract::{ConfigError, WriteError};
 
@@ -255,6 +259,80 @@ async fn a_server_that_does_not_speak_tls_is_tried_again() {
     options.tls.verify = Verify::None;
     let error = Client::new(options, "/push").unwrap().post(&[], &mut body()).await.unwrap_err();
     assert!(matches!(error, WriteError::Retry { .. }), "{error:?}");
+}
+
+/// A path in `testdata`.
+fn data(name: &str) -> String {
+    format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A TLS server named `backend.test`, and the options of a client that trusts its authority.
+fn secure(fake: &Fake, asks_for_certificate: bool) -> HttpOptions {
+    let certificates = |name: &str| {
+        let found = CertificateDer::pem_file_iter(data(name)).unwrap();
+        found.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates("ca.pem"));
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = if asks_for_certificate {
+        builder.with_client_cert_verifier(clients.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let key = PrivateKeyDer::from_pem_file(data("server.key")).unwrap();
+    let config = Arc::new(builder.with_single_cert(certificates("server.pem"), key).unwrap());
+    let port = fake.listen(move |stream| {
+        StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream)
+    });
+    let mut options = options(&format!("https://127.0.0.1:{port}"));
+    options.tls.ca_file = data("ca.pem");
+    options.tls.server_name = "backend.test".into();
+    options
+}
+
+/// Whether a request comes through, or why not.
+async fn attempt(options: HttpOptions) -> Result<u16, String> {
+    let mut client = Client::new(options, "/push").unwrap();
+    match client.post(&[], &mut body()).await {
+        Ok(reply) => Ok(reply.status),
+        Err(error @ WriteError::Retry { .. }) => Err(error.to_string()),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_believed_only_with_the_right_authority_and_name() {
+    let fake = Fake::start();
+    let good = secure(&fake, false);
+    assert_eq!(attempt(good.clone()).await, Ok(204));
+    let mut named = good.clone();
+    named.tls.server_name = "other.test".into();
+    let mut plain = good.clone();
+    plain.tls.server_name = String::new(); // 127.0.0.1, which the certificate does not name
+    let mut system = good.clone();
+    system.tls.ca_file = data("client.pem"); // an authority that did not sign it
+    for (options, reason) in [(named, "name"), (plain, "name"), (system, "certificate")] {
+        let words = attempt(options).await.unwrap_err();
+        assert!(words.contains("certificate") && words.contains(reason), "{words}");
+    }
+    let mut none = good;
+    none.tls = Tls { verify: Verify::None, ..Tls::default() };
+    assert_eq!(attempt(none).await, Ok(204));
+    assert_eq!(fake.received().len(), 2, "nothing is sent to a server that is not believed");
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_a_server_that_asks() {
+    let fake = Fake::start();
+    let mut options = secure(&fake, true);
+    assert!(attempt(options.clone()).await.is_err());
+    options.tls.cert_file = data("client.pem");
+    options.tls.key_file = data("client.key");
+    assert_eq!(attempt(options).await, Ok(204));
 }
 
 #[test]

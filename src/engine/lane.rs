@@ -83,7 +83,7 @@ impl Lane {
             return;
         }
         let unwanted = self.router.route(batch);
-        counters.drop_events("no_output", unwanted as u64);
+        counters.count("no_output", unwanted as u64);
     }
 }
 

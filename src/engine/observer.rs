@@ -112,7 +112,7 @@ impl ObserverTask {
         for events in emit.0 {
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
-            self.state.counters.drop_events("no_output", unwanted as u64);
+            self.state.counters.count("no_output", unwanted as u64);
         }
     }
 

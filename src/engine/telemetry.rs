@@ -113,7 +113,7 @@ impl Plugin {
             "bytes_rate": round(rates.bytes),
             "queued": c.queued.load(Relaxed), "queued_bytes": c.queued_bytes.load(Relaxed),
             "errors": c.errors.load(Relaxed), "restarts": c.restarts.load(Relaxed),
-            "drops": c.drops(), "notes": c.notes(), "last_error": error,
+            "drops": c.drops(), "counts": c.counts(), "notes": c.notes(), "last_error": error,
             "call_avg_us": c.call_micros.load(Relaxed).checked_div(calls).unwrap_or(0),
             "call_max_us": c.call_micros_max.load(Relaxed),
         })
@@ -241,6 +241,9 @@ impl Telemetry {
                     &format!("{labels},reason=\"{reason}\""),
                     count as f64,
                 );
+            }
+            for (what, count) in plugin.counters.counts() {
+                line("counted_events_total", &format!("{labels},what=\"{what}\""), count as f64);
             }
         }
         let used: usize = self.memory.iter().map(Memory::used).sum();

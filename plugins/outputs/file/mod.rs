@@ -1,7 +1,7 @@
 //! Events to a file or to standard output, one a line, as JSON or text.
 //!
-//! The file is opened again when its name leads to another file, so that logrotate can rename it. Does not rotate, does
-//! not sync: what the kernel has taken is delivered. Writes run on the blocking pool, because a disk or a pipe may wait.
+//! The file is opened again when its name leads to another file, so that logrotate can rename it. Does not rotate,
+//! does not sync: what the kernel has taken is delivered. Writes run on the blocking pool: a disk or a pipe may wait.
 
 mod format;
 

@@ -1,7 +1,7 @@
 //! Loki's push request by hand: one pass over the lines, which are copied once and allocate nothing.
 //!
-//! From `pkg/push/push.proto` of grafana/loki: `PushRequest { streams = 1 }`, `StreamAdapter { labels = 1, entries = 2 }`,
-//! `EntryAdapter { timestamp = 1, line = 2, structuredMetadata = 3 }`. Checked against prost in the tests.
+//! From `pkg/push/push.proto` of grafana/loki: `PushRequest { streams = 1 }`,
+//! `StreamAdapter { labels = 1, entries = 2 }`, `EntryAdapter { timestamp = 1, line = 2, structuredMetadata = 3 }`. Checked against prost in the tests.
 
 use std::io::Write as _;
 use std::sync::Arc;

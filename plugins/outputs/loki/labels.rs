@@ -1,6 +1,6 @@
 //! The labels of a stream as Loki wants them: a few in the stream's name, the rest as structured metadata.
 //!
-//! From Loki's `pkg/push/push.proto`, `pkg/logql/syntax` (names, quoting) and its default limits (values of 2048 bytes).
+//! From Loki's `pkg/push/push.proto`, `pkg/logql/syntax` (names, quoting) and its default limit of 2048 bytes a value.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -287,7 +287,7 @@ fn sample_len(item: &Item) -> usize {
 }
 
 /// Decoders take fields in any order. For snappy the time stands before the value: with the labels before it and the
-/// next series behind the value, it makes one run that was seen before (18.5 bytes a sample instead of 18.9 on a host).
+/// next series behind the value, it makes one run that was seen before (18.5 bytes a sample instead of 18.9).
 /// zstd finds more matches and does better with the value first (14.3 instead of 14.5).
 #[inline]
 fn put_sample(out: &mut Vec<u8>, item: &Item, form: Form) {

@@ -72,7 +72,7 @@ async fn without_an_output_lines_count_as_delivered_and_are_counted() {
     })
     .await;
     assert_eq!(*script("l5").fates.lock().unwrap(), [Fate::Delivered; 10]);
-    assert_eq!(status["plugins"][0]["drops"]["no_output"], 10);
+    assert_eq!(status["plugins"][0]["counts"]["no_output"], 10);
 }
 
 #[tokio::test]
