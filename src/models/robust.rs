@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 mod tests;
 
-/// Makes the MAD of a normal distribution equal its standard deviation: 1 / Φ⁻¹(3/4).
+/// Makes the MAD of a normal distribution equal its standard deviation: 1 over the normal quantile of 3/4.
 pub const MAD_TO_SIGMA: f64 = 1.482_602_218_505_602;
 
 /// The middle value, or the mean of the two middle ones; `None` if `values` holds no number. O(n log n).

@@ -75,7 +75,8 @@ fn main() -> Result<(), anyhow::Error> {
     runtime.block_on(async {
         let meta = std::fs::metadata(&path)?;
         if meta.is_dir() {
-            let (_stop, _batches) = start(format!("{path}/*"), &state)?;
+            let (_stop, mut batches) = start(format!("{path}/*"), &state)?;
+            tokio::spawn(async move { read(&mut batches, u64::MAX).await });
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             let (before, _) = usage();
             tokio::time::sleep(Duration::from_secs(seconds)).await;

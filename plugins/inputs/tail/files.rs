@@ -100,7 +100,7 @@ impl Tailed {
 
     /// Something is to be done about it soon.
     pub(super) fn is_busy(&self) -> bool {
-        self.life != Life::Live || self.pause.is_some() || self.unread() > 0
+        self.life != Life::Live || self.pause.is_some() || (self.unread() > 0 && !self.queued)
     }
 
     /// Reads again from here.

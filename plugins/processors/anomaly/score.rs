@@ -11,7 +11,7 @@ use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
 /// Scores a boundary looks back on; with frames of a minute that is a day and a half, and 32 KB.
-pub(super) const WINDOW: usize = 2048;
+const WINDOW: usize = 2048;
 /// The same of the guard, whose scores are mostly zero: a week of minutes, so that a week's blips are seen together.
 const WEEK_OF_MINUTES: usize = 10_080;
 

@@ -18,7 +18,7 @@ use sentinel_models::robust::{RollingMedian, TrailingQuantile};
 use sentinel_models::{IsolationForest, ModelError};
 use serde::{Deserialize, Serialize};
 
-use super::score::{Boundary, Scale, WINDOW, tail_bound};
+use super::score::{Boundary, Scale, tail_bound};
 use super::signals::Signals;
 use super::treat::{CLIP, Learned, Measure, Sample, learn, measure};
 
@@ -203,7 +203,7 @@ pub(super) fn level_of(recent: &RollingMedian) -> Option<f64> {
 
 /// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.
 fn bound_of(measured: &[Measure], share: f64) -> f64 {
-    let mut scores = TrailingQuantile::new(WINDOW);
+    let mut scores = TrailingQuantile::new(measured.len());
     scores.extend(measured.iter().filter(|one| one.expected.is_finite()).map(|one| one.score));
     tail_bound(&scores, share).unwrap_or(*BOUNDS.start()).clamp(*BOUNDS.start(), *BOUNDS.end())
 }
