@@ -20,7 +20,7 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
             match format {
                 Output::Text => print(&problems.render()),
                 Output::Json => {
-                    print(&format!("{}\n", json!({"ok": false, "problems": problems.0})))
+                    print(&format!("{}\n", json!({"ok": false, "problems": problems.0})));
                 }
             }
             return Ok(ExitCode::from(EXIT_CONFIG));

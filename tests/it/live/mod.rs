@@ -1,5 +1,10 @@
 //! The whole agent against real servers, as `tests/run` starts them.
 
+pub(crate) mod load;
 pub(crate) mod stack;
+pub(crate) mod tap;
 
+mod bad_input;
+mod delivery;
 mod first_look;
+mod telegraf;

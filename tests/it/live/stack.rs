@@ -72,11 +72,17 @@ pub(crate) struct Agent {
     child: Child,
     pub(crate) dir: PathBuf,
     pub(crate) page: String,
+    runner: &'static [&'static str],
 }
 
 impl Agent {
     /// Starts an agent on `config` (without `[web]`), with its state in `dir`; its page is on a free port.
     pub(crate) fn start(dir: &Path, config: &str) -> Agent {
+        Agent::start_by(&[], dir, config)
+    }
+
+    /// The same through a command that runs its arguments, such as `setpriv`.
+    pub(crate) fn start_by(runner: &'static [&'static str], dir: &Path, config: &str) -> Agent {
         std::fs::create_dir_all(dir).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let page = format!("http://127.0.0.1:{port}");
@@ -85,7 +91,7 @@ impl Agent {
             format!("{config}\n[web]\nlisten = \"127.0.0.1:{port}\"\n"),
         )
         .unwrap();
-        let mut agent = Agent { child: spawn(dir), dir: dir.to_owned(), page };
+        let mut agent = Agent { child: spawn(runner, dir), dir: dir.to_owned(), page, runner };
         agent.wait_ready();
         agent
     }
@@ -103,9 +109,19 @@ impl Agent {
 
     /// `kill -9`, and a new one on the same state.
     pub(crate) fn crash(&mut self) {
+        self.kill();
+        self.again();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.dir);
+    }
+
+    /// A new one on the same state, after the last has ended.
+    pub(crate) fn again(&mut self) {
+        self.child = spawn(self.runner, &self.dir);
         self.wait_ready();
     }
 
@@ -146,10 +162,19 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+fn spawn(runner: &[&str], dir: &Path) -> Child {
     let log =
         std::fs::OpenOptions::new().create(true).append(true).open(dir.join("agent.log")).unwrap();
-    Command::new(crate::cli::binary())
+    let binary = crate::cli::binary();
+    let mut command = match runner {
+        [] => Command::new(binary),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary);
+            command
+        }
+    };
+    command
         .args(["run", "--config"])
         .arg(dir.join("agent.toml"))
         .arg("--state-dir")
@@ -222,7 +247,7 @@ pub(crate) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() {
             out.push(byte as char);
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(format!("%{byte:02X}").chars());
         }
         out
     })

@@ -1,0 +1,147 @@
+//! A real browser on the agent's page: Chromium, driven through chromedriver's WebDriver protocol (w3.org/TR/webdriver2;
+//! `se/log` is chromedriver's own).
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::stack::{get, post, repository, request, until};
+
+/// Sandbox and profile as `shared/reference/servers.md` found to work everywhere; nothing that asks the network.
+const FLAGS: [&str; 8] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// A browser with one window.
+pub(crate) struct Browser {
+    driver: Child,
+    session: String,
+}
+
+impl Browser {
+    /// Starts chromedriver and a window of `width` x `height`; the profile is in `dir`.
+    pub(crate) fn start(dir: &Path, width: u32, height: u32) -> Browser {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let driver = Command::new(tool("chromedriver"))
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut browser = Browser { driver, session: String::new() };
+        let url = format!("http://127.0.0.1:{port}");
+        let status = format!("{url}/status");
+        until("chromedriver", Duration::from_secs(30), || get(&status).is_ok());
+        let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        flags.push(format!("--user-data-dir={}", dir.join("profile").display()));
+        flags.push(format!("--window-size={width},{height}"));
+        let wish = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": flags, "binary": tool("chromium")},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let answer = value(&post(&format!("{url}/session"), &wish.to_string()).unwrap());
+        browser.session = format!("{url}/session/{}", answer["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    /// Goes to a page; returns when it is loaded.
+    pub(crate) fn open(&self, url: &str) {
+        self.tell("url", &json!({ "url": url }));
+    }
+
+    /// The body of a function, run in the page.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.tell("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The text of the first element that a selector names; empty when there is none.
+    pub(crate) fn text(&self, selector: &str) -> String {
+        let script = format!(
+            "return document.querySelector({})?.textContent ?? '';",
+            Value::String(selector.to_owned())
+        );
+        self.run(&script).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What the console said since the last call: level and text.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.tell("se/log", &json!({ "type": "browser" }));
+        let line = |entry: &Value| format!("{} {}", entry["level"], entry["message"]);
+        entries.as_array().unwrap().iter().map(line).collect()
+    }
+
+    /// The whole page, as tall as it is, as a PNG.
+    pub(crate) fn screenshot(&self, file: &Path) {
+        let size = self.run(
+            "return [document.documentElement.clientWidth, document.documentElement.scrollHeight];",
+        );
+        let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
+        let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let order = json!({"cmd": "Page.captureScreenshot", "params": params});
+        let answer = self.tell("goog/cdp/execute", &order);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, base64(answer["data"].as_str().unwrap())).unwrap();
+    }
+
+    fn tell(&self, what: &str, body: &Value) -> Value {
+        let answer = post(&format!("{}/{what}", self.session), &body.to_string());
+        value(&answer.unwrap_or_else(|error| panic!("{what} {body}: {error}")))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            let _ends_chromium = request("DELETE", &self.session, "", "");
+        }
+        let _already_gone = self.driver.kill();
+        let _already_gone = self.driver.wait();
+    }
+}
+
+/// Where the screenshots go: SENTINEL_SCREENSHOT, else `target/page.png`; with `word` before the ending.
+pub(crate) fn screenshot_path(word: &str) -> PathBuf {
+    let path = std::env::var_os("SENTINEL_SCREENSHOT")
+        .map_or_else(|| repository("target/page.png"), PathBuf::from);
+    let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+    path.with_file_name(format!("{stem}{word}.png"))
+}
+
+/// The program that `tests/stack/setup` provides.
+fn tool(name: &str) -> String {
+    let output = Command::new(repository("tests/stack/setup")).arg(name).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let path = text.trim().strip_prefix(&format!("{name}="));
+    path.unwrap_or_else(|| panic!("no {name}: {}", String::from_utf8_lossy(&output.stderr))).into()
+}
+
+fn value(answer: &str) -> Value {
+    serde_json::from_str::<Value>(answer).unwrap()["value"].take()
+}
+
+/// Base64 (RFC 4648) without line breaks.
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0_u32, 0);
+    for digit in text.bytes().filter(|byte| *byte != b'=') {
+        let place = DIGITS.iter().position(|known| *known == digit).unwrap() as u32;
+        (bits, count) = (bits << 6 | place, count + 6);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}
