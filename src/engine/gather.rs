@@ -36,6 +36,8 @@ pub struct GatherTask {
     pub lane: mpsc::Sender<Batch>,
     /// Cancelled: gather no more.
     pub reading: CancellationToken,
+    /// Nothing has been gathered yet.
+    pub first: bool,
 }
 
 /// When to gather.
@@ -221,6 +223,9 @@ impl GatherTask {
     async fn emit(&mut self, samples: Vec<Metric>) {
         if samples.is_empty() {
             return;
+        }
+        if std::mem::take(&mut self.first) {
+            tracing::info!(series = samples.len(), "collecting");
         }
         let bytes = samples.capacity() * size_of::<Metric>();
         let permit = loop {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sentinel_contract::history::History;
-use sentinel_contract::{Batch, Cause, Emit, Observer};
+use sentinel_contract::incident::{Incident, State};
+use sentinel_contract::{Batch, Cause, Emit, Events, Observer};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
@@ -110,6 +111,9 @@ impl ObserverTask {
             return;
         }
         for events in emit.0 {
+            if let Events::Incidents(incidents) = &events {
+                incidents.iter().for_each(tell);
+            }
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
             self.state.counters.count("no_output", unwanted as u64);
@@ -139,5 +143,15 @@ impl ObserverTask {
             Ok(None) => {}
             Err(words) => tracing::error!(error = %words, "cannot save the observer's state"),
         }
+    }
+}
+
+/// In the agent's own log too: it is what a person looks at who has just started it.
+fn tell(incident: &Incident) {
+    let (state, message) = (incident.state, incident.message.as_str());
+    if state == State::Notified {
+        tracing::warn!(?state, key = %incident.key, "incident: {message}");
+    } else {
+        tracing::info!(?state, key = %incident.key, "incident: {message}");
     }
 }

@@ -332,6 +332,7 @@ impl Wiring<'_> {
                     queues: self.outputs.iter().map(|(port, _)| Arc::clone(&port.queue)).collect(),
                     lane,
                     reading: self.stop.reading.clone(),
+                    first: true,
                 };
                 Task::new(Role::Input, spec.entry.name, &spec.alias, task.run())
             }
