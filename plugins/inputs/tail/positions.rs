@@ -63,7 +63,13 @@ impl Positions {
     /// Reads the log. What it cannot read it counts; an error means that the log cannot be written.
     pub(super) fn open(path: PathBuf) -> (Self, Found, io::Result<()>) {
         let mut found = Found::default();
-        let bytes = fs::read(&path).unwrap_or_default();
+        let bytes = fs::read(&path).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                found.damaged += 1; // kept aside, not overwritten: somebody may want to look at it
+                let _not_even_that = fs::rename(&path, path.with_extension("bad"));
+            }
+            Vec::new()
+        });
         if let Ok(meta) = fs::metadata(&path) {
             found.existed = meta.len() > 0;
             found.written = meta.modified().ok();
@@ -138,7 +144,7 @@ impl Positions {
         }
     }
 
-    /// Hands what is new to the disk. `live` says how many files are followed, for the choice to rewrite the log.
+    /// Hands what is new to the disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.write()?;
         let useful = self.known.len() as u64 * 256;

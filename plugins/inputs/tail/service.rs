@@ -22,7 +22,7 @@ use super::positions::{Positions, Record, unix_seconds};
 use super::watch::Watch;
 
 /// A file that has not grown for this long is looked at less often.
-const ACTIVE: Duration = Duration::from_secs(60);
+const ACTIVE: Duration = Duration::from_secs(10);
 /// How often positions are synced.
 const SYNC: Duration = Duration::from_secs(1);
 

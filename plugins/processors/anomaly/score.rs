@@ -11,9 +11,7 @@ use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
 /// Scores a boundary looks back on; with frames of a minute that is a day and a half, and 32 KB.
-const WINDOW: usize = 2048;
-/// The same of the guard, whose scores are mostly zero: a week of minutes, so that a week's blips are seen together.
-const WEEK_OF_MINUTES: usize = 10_080;
+pub(super) const WINDOW: usize = 2048;
 
 /// A tail is extrapolated to this many times as many scores as were seen, no further.
 const REACH: f64 = 10.0;
@@ -66,10 +64,7 @@ pub(super) struct Boundary {
 impl Boundary {
     /// A boundary over the raw scores of the training, oldest first.
     pub(super) fn new(scale: Scale, share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        let mut window = TrailingQuantile::new(match scale {
-            Scale::Tail => WINDOW,
-            Scale::Ratio => WEEK_OF_MINUTES,
-        });
+        let mut window = TrailingQuantile::new(WINDOW);
         window.extend(raw);
         let mut boundary = Boundary { scale, share, window, center: 0.0, bound: 1.0 };
         boundary.place();
@@ -90,9 +85,7 @@ impl Boundary {
                 self.bound = bound.max(self.center + 0.02); // all scores equal: a forest that could not grow
             }
             Scale::Ratio => {
-                // These frames would all have opened an incident: as many of them as incidents are welcome.
-                let share = self.share.powf(1.5);
-                self.bound = observed_bound(&self.window, share).unwrap_or(1.0).max(1.0);
+                self.bound = observed_bound(&self.window, self.share).unwrap_or(1.0).max(1.0);
             }
         }
     }

@@ -18,7 +18,7 @@ use sentinel_models::robust::{RollingMedian, TrailingQuantile};
 use sentinel_models::{IsolationForest, ModelError};
 use serde::{Deserialize, Serialize};
 
-use super::score::{Boundary, Scale, tail_bound};
+use super::score::{Boundary, Scale, WINDOW, tail_bound};
 use super::signals::Signals;
 use super::treat::{CLIP, Learned, Measure, Sample, learn, measure};
 
@@ -155,7 +155,7 @@ pub(super) fn fit(
         let mut measured: Vec<Measure> = (samples.iter())
             .map(|one| measure(signal, &facts, one.value, one.volume, one.level, youth))
             .collect();
-        facts.bound = bound_of(&measured, options.share);
+        facts.bound = bound_of(measured.iter().step_by(stride), options.share);
         for (worst, one) in alarms.iter_mut().zip(&mut measured) {
             one.score /= facts.bound;
             *worst = alarm([*one].into_iter()).max(*worst);
@@ -165,7 +165,7 @@ pub(super) fn fit(
         }
         learned.push(Some(facts));
     }
-    let robust_z = Boundary::new(Scale::Ratio, options.share, alarms);
+    let robust_z = Boundary::new(Scale::Ratio, options.share, alarms.into_iter().step_by(stride));
     let (forest, scores) = grow(&rows, options.seed)?;
     let forest_boundary = Boundary::new(Scale::Tail, options.share, scores);
     let model = Model { learned, forest, frames: frames.len(), from_ms, upto_ms };
@@ -202,9 +202,9 @@ pub(super) fn level_of(recent: &RollingMedian) -> Option<f64> {
 }
 
 /// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.
-fn bound_of(measured: &[Measure], share: f64) -> f64 {
-    let mut scores = TrailingQuantile::new(measured.len());
-    scores.extend(measured.iter().filter(|one| one.expected.is_finite()).map(|one| one.score));
+fn bound_of<'a>(measured: impl Iterator<Item = &'a Measure>, share: f64) -> f64 {
+    let mut scores = TrailingQuantile::new(WINDOW);
+    scores.extend(measured.filter(|one| one.expected.is_finite()).map(|one| one.score));
     tail_bound(&scores, share).unwrap_or(*BOUNDS.start()).clamp(*BOUNDS.start(), *BOUNDS.end())
 }
 

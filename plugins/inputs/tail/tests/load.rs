@@ -50,7 +50,9 @@ async fn collect(agent: &mut Agent, total: usize, lose: usize, seen: &mut HashMa
 async fn rename_and_create_under_load_delivers_every_line_once() {
     let place = Place::new();
     let path = place.path("a.log");
+    place.append("a.log", "the agent runs\n");
     let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(1).await; // what is rotated away before that is not the agent's
     let total = 20_000;
     let writing = writer(path.clone(), total, 100);
     let rotating = std::thread::spawn(move || {
