@@ -161,7 +161,10 @@ impl Options {
     fn plan(&self, shared: &Shared) -> anyhow::Result<Result<Plan, Problems>> {
         let main = paths::config(self.config.as_deref());
         let folder = paths::config_dir(self.config_dir.as_deref(), &main);
-        let sources = config::read(&main, folder.as_deref()).map_err(anyhow::Error::msg)?;
+        let sources = match config::read(&main, folder.as_deref()) {
+            Ok(sources) => sources,
+            Err(problems) => return Ok(Err(problems)),
+        };
         Ok(config::plan(&sources, &REGISTRY, &Environment::process(), shared))
     }
 }

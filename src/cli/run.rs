@@ -81,8 +81,12 @@ async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
             _ = hang_up.recv() => tracing::warn!("SIGHUP: this version does not reload; restart to apply a new configuration"),
         }
     }
-    tracing::info!("stopping");
-    running.stop().await;
+    tracing::info!("stopping (a second signal: at once)");
+    tokio::select! {
+        () = running.stop() => {}
+        _ = terminate.recv() => tracing::warn!("told twice: stopping at once"),
+        _ = tokio::signal::ctrl_c() => tracing::warn!("told twice: stopping at once"),
+    }
     page_stop.cancel();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

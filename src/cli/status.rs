@@ -29,8 +29,12 @@ pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCo
         !plan.web.listen.is_empty(),
         "[web] listen is empty: the agent cannot be asked"
     );
-    let status = ask(&plan.web.listen).with_context(|| {
-        format!("the agent does not answer on {}; is it running?", plan.web.listen)
+    let address = &plan.web.listen;
+    let answer = ask(address).with_context(|| {
+        format!("the agent does not answer on {address}; is it running, with this configuration?")
+    })?;
+    let status = parse(&answer).with_context(|| {
+        format!("something answers on {address}, but not as the agent does; does another program use the port?")
     })?;
     match format {
         Output::Json => print(&format!("{status:#}\n")),
@@ -41,7 +45,7 @@ pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCo
 }
 
 /// One HTTP request by hand: the binary needs no client library for it.
-fn ask(listen: &str) -> anyhow::Result<Value> {
+fn ask(listen: &str) -> anyhow::Result<String> {
     let mut address: SocketAddr = listen.parse()?;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -49,8 +53,12 @@ fn ask(listen: &str) -> anyhow::Result<Value> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET /api/status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn parse(answer: &str) -> anyhow::Result<Value> {
     let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
     let first = head.lines().next().unwrap_or_default();
     anyhow::ensure!(first.contains(" 200 "), "answered {first}");
@@ -59,6 +67,17 @@ fn ask(listen: &str) -> anyhow::Result<Value> {
 
 fn plugins(status: &Value) -> &[Value] {
     status["plugins"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A backend's words on one line, without what would speak to the terminal.
+fn plain(words: &str) -> String {
+    const MOST: usize = 300;
+    let mut line: String =
+        words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
+    if words.chars().count() > MOST {
+        line.push_str(" ...");
+    }
+    line
 }
 
 fn table(status: &Value) -> String {
@@ -94,14 +113,14 @@ fn table(status: &Value) -> String {
             text(&plugin["state"]),
             plugin["received_rate"].as_f64().unwrap_or(0.0),
             plugin["delivered_rate"].as_f64().unwrap_or(0.0),
-            plugin["queued"],
-            plugin["errors"]
+            plugin["queued"].as_u64().unwrap_or(0),
+            plugin["errors"].as_u64().unwrap_or(0)
         );
         if let Some(error) = plugin["last_error"]["message"].as_str() {
-            let _infallible = writeln!(out, "{:<10}   last error: {error}", "");
+            let _infallible = writeln!(out, "{:<10}   last error: {}", "", plain(error));
         }
         for (_, note) in plugin["notes"].as_object().into_iter().flatten() {
-            let _infallible = writeln!(out, "{:<10}   note: {}", "", text(note));
+            let _infallible = writeln!(out, "{:<10}   note: {}", "", plain(&text(note)));
         }
     }
     for (alias, detector) in status["detectors"].as_object().into_iter().flatten() {
@@ -111,8 +130,9 @@ fn table(status: &Value) -> String {
         for group in detector["groups"].as_array().into_iter().flatten() {
             let _infallible = writeln!(
                 out,
-                "  {:<30} score {}  {}",
+                "  {:<30} {:<8} score {}  {}",
                 text(&group["group"]),
+                text(&group["state"]),
                 group["score"].as_f64().map_or("-".to_owned(), |score| format!("{score:.2}")),
                 group["incident"]["state"].as_str().unwrap_or("")
             );

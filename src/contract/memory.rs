@@ -60,6 +60,13 @@ impl Permit {
         self.held.num_permits()
     }
 
+    /// Takes `bytes` more of the same budget if they are free now.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let more = Arc::clone(self.held.semaphore()).try_acquire_many_owned(bytes);
+        more.map(|more| self.held.merge(more)).is_ok()
+    }
+
     /// Gives back what is held beyond `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes().saturating_sub(bytes);

@@ -60,6 +60,8 @@ async fn memory_waits_until_a_permit_is_given_back() {
     assert!(memory.try_acquire(30).is_none());
     held.shrink(50);
     assert!(memory.try_acquire(50).is_some());
+    assert!(held.try_grow(50) && !held.try_grow(1), "a permit grows by what is free");
+    assert_eq!(memory.used(), 100);
     drop(held);
     assert_eq!(memory.used(), 0);
     assert_eq!(memory.acquire(1000).await.bytes(), 100, "more than there is, is all there is");

@@ -110,9 +110,14 @@ impl std::str::FromStr for Size {
     }
 }
 
+/// A whole number of seconds that a text could say too: longer would overflow clocks it is added to.
+fn seconds(number: u64) -> Option<Period> {
+    (number <= u64::MAX / 1_000_000_000).then(|| Period::secs(number))
+}
+
 struct Units<T> {
     expecting: &'static str,
-    whole: fn(u64) -> T,
+    whole: fn(u64) -> Option<T>,
 }
 
 impl<T: std::str::FromStr<Err = String>> Visitor<'_> for Units<T> {
@@ -128,23 +133,26 @@ impl<T: std::str::FromStr<Err = String>> Visitor<'_> for Units<T> {
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         let whole = u64::try_from(number).map_err(|_| E::custom("must not be negative"))?;
-        Ok((self.whole)(whole))
+        self.visit_u64(whole)
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        Ok((self.whole)(number))
+        (self.whole)(number).ok_or_else(|| E::custom("is too large"))
     }
 }
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
-            .deserialize_any(Units { expecting: "a duration such as \"10s\"", whole: Period::secs })
+            .deserialize_any(Units { expecting: "a duration such as \"10s\"", whole: seconds })
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Units { expecting: "a size such as \"16MiB\"", whole: Size })
+        deserializer.deserialize_any(Units {
+            expecting: "a size such as \"16MiB\"",
+            whole: |number| Some(Size(number)),
+        })
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,7 +50,6 @@ impl DeadLetters {
             });
             text.push_str(&letter.to_string());
             text.push('\n');
-            self.telemetry.count_dead_letter();
         }
         let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if guard.as_ref().is_some_and(|(_, size)| *size > LIMIT) {
@@ -60,15 +60,20 @@ impl DeadLetters {
             Some(open) => open,
             None => guard.insert(open(&self.path)?),
         };
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
+        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
+            // Half a line (a full disk) would spoil the next one; what is taken back is read and refused again.
+            let _left_as_it_is = file.set_len(*size);
+            return Err(error.into());
+        }
         *size += text.len() as u64;
+        self.telemetry.count_dead_letters(events.len() as u64);
         Ok(())
     }
 }
 
 fn open(path: &Path) -> Result<(File, u64), Cause> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    // They hold log lines, which not everybody may read.
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

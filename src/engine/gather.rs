@@ -52,15 +52,43 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Of an input. One host always waits for the same part of the jitter: its samples keep their distance.
+    pub fn new(interval: Duration, round: bool, jitter: Duration, host: &str) -> Self {
+        let hash = host.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
+        // An input that is gathered more often than the jitter lasts keeps its own interval.
+        let delay = jitter.min(interval).mul_f64((hash % 1000) as f64 / 1000.0);
+        Schedule { interval, round, delay }
+    }
+
     /// How long until the next gather, and the time its samples get.
     pub fn next(&self, now_ms: i64) -> (Duration, i64) {
-        let interval = self.interval.as_millis() as i64;
+        let interval = self.interval_ms();
         let at = if self.round {
             now_ms - now_ms.rem_euclid(interval) + interval
         } else {
             now_ms + interval
         };
         (Duration::from_millis((at - now_ms) as u64) + self.delay, at)
+    }
+
+    /// The gather after the one planned for `planned`. A clock that is being slowed down may stand just before
+    /// `planned` still: the same moment is not gathered twice.
+    pub fn after(&self, planned: i64, now_ms: i64) -> (Duration, i64) {
+        if self.is_stale(planned, now_ms) || now_ms >= planned {
+            return self.next(now_ms);
+        }
+        let (wait, at) = self.next(planned);
+        (wait + Duration::from_millis((planned - now_ms) as u64), at)
+    }
+
+    /// Whether `now_ms` is too far from when the gather of `planned` was due to give its samples that time.
+    pub fn is_stale(&self, planned: i64, now_ms: i64) -> bool {
+        let due = planned + self.delay.as_millis() as i64;
+        (now_ms - due).abs() > self.interval_ms()
+    }
+
+    fn interval_ms(&self) -> i64 {
+        self.interval.as_millis() as i64
     }
 }
 
@@ -104,13 +132,9 @@ impl GatherTask {
             // A step of the clock, or a suspended machine, must not give old samples a new time or the reverse.
             let planned = wait.1;
             let time_ms =
-                if (now_ms() - planned).abs() > 2 * self.schedule.interval.as_millis() as i64 {
-                    now_ms()
-                } else {
-                    planned
-                };
+                if self.schedule.is_stale(planned, now_ms()) { now_ms() } else { planned };
             self.gather(&mut slots, &mut worker, time_ms).await;
-            wait = self.schedule.next(now_ms());
+            wait = self.schedule.after(planned, now_ms());
             if early > 0 && wait.0 > Duration::from_millis(2500) {
                 early -= 1;
                 wait = (Duration::from_secs(1), now_ms() + 1000);
@@ -121,24 +145,33 @@ impl GatherTask {
     async fn gather(&mut self, slots: &mut [Slot], worker: &mut Worker, time_ms: i64) {
         let now = Now { time_ms, instant: Instant::now() };
         let mut samples = Vec::new();
+        // Handed to each call in turn. A call that hangs keeps it, and nothing that others have gathered.
+        let mut buffer = Vec::new();
         let mut failed = false;
         let mut hung = false;
         for slot in slots.iter_mut() {
-            self.revive(slot, &mut samples);
+            self.revive(slot);
             let Slot::Idle(_) = slot else {
                 hung = true;
                 continue;
             };
             let Slot::Idle(collector) = std::mem::replace(slot, Slot::Broken("")) else { continue };
             let (name, deadline) = (collector.name, collector.deadline);
-            let mut reply = worker.submit(collector, now, std::mem::take(&mut samples));
+            let mut reply = worker.submit(collector, now, std::mem::take(&mut buffer));
             match tokio::time::timeout(deadline, &mut reply).await {
-                Ok(Ok(done)) => {
-                    let (next, error) = self.settle(name, done, &mut samples);
+                Ok(Ok(mut done)) => {
+                    samples.append(&mut done.samples);
+                    buffer = std::mem::take(&mut done.samples);
+                    let (next, error) = self.settle(name, done);
                     *slot = next;
                     failed |= error;
                 }
-                Ok(Err(_gone)) => *slot = Slot::Broken(name),
+                Ok(Err(_gone)) => {
+                    self.state.counters.error(time_ms, format!("{name}: no thread to gather on"));
+                    *slot = Slot::Broken(name);
+                    *worker = Worker::start(&self.origin);
+                    failed = true;
+                }
                 Err(_late) => {
                     tracing::warn!(
                         collector = name,
@@ -167,20 +200,19 @@ impl GatherTask {
     }
 
     /// Takes back a collector whose call returned at last, or builds one that panicked.
-    fn revive(&self, slot: &mut Slot, samples: &mut Vec<Metric>) {
+    fn revive(&self, slot: &mut Slot) {
         match slot {
             Slot::Idle(_) => {}
             Slot::Hung(name, reply) => {
                 let name = *name;
-                if let Ok(mut done) = reply.try_recv() {
+                if let Ok(done) = reply.try_recv() {
                     tracing::info!(
                         collector = name,
                         took_s = done.took.as_secs_f32(),
                         "answers again"
                     );
                     self.state.counters.clear_note(name);
-                    done.samples.clear(); // too old to be told
-                    *slot = self.settle(name, done, samples).0;
+                    *slot = self.settle(name, done).0; // its samples are too old to be told
                 }
             }
             Slot::Broken(name) => match (self.rebuild)() {
@@ -197,14 +229,9 @@ impl GatherTask {
         }
     }
 
-    /// The samples of a finished call, and where its collector goes.
-    fn settle(&self, name: &'static str, done: Done, samples: &mut Vec<Metric>) -> (Slot, bool) {
+    /// Where the collector of a finished call goes, and whether it failed.
+    fn settle(&self, name: &'static str, done: Done) -> (Slot, bool) {
         self.state.counters.call(done.took);
-        if samples.is_empty() {
-            *samples = done.samples;
-        } else {
-            samples.extend(done.samples);
-        }
         match done.outcome {
             Ok(Ok(())) => (Slot::Idle(done.collector), false),
             Ok(Err(error)) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sentinel_contract::{Batch, Cause, Fate, Piece, Transform};
+use sentinel_contract::{Batch, Cause, Events, Fate, Field, Fields, Piece, Transform};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,9 @@ use crate::telemetry::{Condition, Plugin};
 
 /// A stopped input is silent for this long: its lane is drained.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// How often memory for parsed fields is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A transform of this lane.
 pub(crate) struct Stage {
@@ -56,11 +59,11 @@ impl Lane {
                 }
             };
             let Some(batch) = batch else { return };
-            self.pass(batch);
+            self.pass(batch).await;
         }
     }
 
-    fn pass(&mut self, mut batch: Batch) {
+    async fn pass(&mut self, mut batch: Batch) {
         let counters = &self.input.counters;
         counters.received.fetch_add(batch.events.len() as u64, Relaxed);
         counters.received_bytes.fetch_add(batch.events.bytes() as u64, Relaxed);
@@ -82,9 +85,32 @@ impl Lane {
             }
             return;
         }
+        self.charge(&mut batch).await;
         let unwanted = self.router.route(batch);
-        counters.count("no_output", unwanted as u64);
+        self.input.counters.count("no_output", unwanted as u64);
     }
+
+    /// Charges what a parser added to lines that can wait: the fields of an access log weigh three times its lines.
+    /// Goes on uncharged when nothing is on its way that would give memory back.
+    async fn charge(&mut self, batch: &mut Batch) {
+        let Some(permit) = batch.permit.as_mut().filter(|_| batch.receipt.is_some()) else {
+            return;
+        };
+        let bytes = fields_bytes(&batch.events);
+        if bytes == 0 {
+            return;
+        }
+        while !permit.try_grow(bytes) && !self.router.is_idle() && !self.reading.is_cancelled() {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+}
+
+/// What the parsed fields of lines occupy beside the lines themselves.
+fn fields_bytes(events: &Events) -> usize {
+    let Events::Logs(logs) = events else { return 0 };
+    let of = |fields: &Fields| size_of::<Fields>() + fields.0.capacity() * size_of::<Field>();
+    logs.iter().filter_map(|log| log.fields.as_deref()).map(of).sum()
 }
 
 impl Stage {

@@ -2,6 +2,7 @@
 //!
 //! Under systemd (`JOURNAL_STREAM`) the text form carries a priority prefix and no time, as sd-daemon(3) says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -200,9 +201,16 @@ fn json_line(level: Level, fields: &Fields, folded: u64) -> String {
     format!("{}\n", Value::Object(object))
 }
 
-/// A message from a backend cannot start a line of its own.
-fn escape(text: &str) -> String {
-    text.replace('\n', "\\n").replace('\r', "\\r")
+/// A message from a backend cannot start a line of its own, nor speak to the terminal.
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
 }
 
 fn level_word(level: Level) -> &'static str {

@@ -61,7 +61,7 @@ impl ObserverTask {
                     self.tick();
                     // In words each second while somebody looks, else now and then.
                     if self.telemetry.watched() || ticks.is_multiple_of(10) {
-                        self.telemetry.detector(&self.origin, self.observer.status());
+                        self.show();
                     }
                     ticks += 1;
                     if saved.elapsed() >= SAVE_EVERY {
@@ -117,6 +117,13 @@ impl ObserverTask {
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
             self.state.counters.count("no_output", unwanted as u64);
+        }
+    }
+
+    fn show(&self) {
+        match guard(|| self.observer.status()) {
+            Ok(status) => self.telemetry.detector(&self.origin, status),
+            Err(words) => tracing::error!(error = %words, "the observer cannot say how it is"),
         }
     }
 

@@ -22,6 +22,9 @@ const WRITE_LIMIT: Duration = Duration::from_mins(2);
 /// Requests spent on finding the bad events of one write, before the rest of it is given up.
 const BISECTION_LIMIT: usize = 64;
 
+/// The longest pause between tries while the agent stops.
+const LAST_TRIES: Duration = Duration::from_secs(1);
+
 /// When a write is full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchLimits {
@@ -72,7 +75,7 @@ impl OutputTask {
             Backoff::new(Arc::as_ptr(&self.state) as u64 ^ crate::clock::now_ms() as u64);
         while let Some(group) = self.next_group().await {
             let mut held = Held {
-                groups: vec![group],
+                groups: of_at_most(self.limits.events, group),
                 queue: Arc::clone(&self.queue),
                 state: Arc::clone(&self.state),
             };
@@ -113,8 +116,10 @@ impl OutputTask {
     async fn deliver(&mut self, held: &mut Held, backoff: &mut Backoff) {
         let mut panics = 0;
         let mut refusals = 0;
+        let (mut taken, mut refused) = (0, 0);
         while let Some(group) = held.groups.last() {
             let pieces: Vec<Piece> = group.iter().map(|entry| entry.piece.clone()).collect();
+            let settled = taken + refused;
             let started = Instant::now();
             let answer = self.attempt(&pieces, &mut panics).await;
             drop(pieces);
@@ -126,33 +131,55 @@ impl OutputTask {
                     }
                     self.state.set(Condition::Active);
                     backoff.reset();
+                    taken += held.events();
                     held.settle(|_, _| Vec::new(), &self.dead_letters, "");
                 }
                 Err(WriteError::Retry { after, cause }) => {
                     let pause = backoff.next(after);
                     self.report(Condition::Retrying, &cause, pause);
-                    tokio::time::sleep(pause).await;
+                    self.pause(pause).await;
                 }
                 Err(WriteError::Hold { cause }) => {
                     self.report(Condition::Held, &cause, PROBE);
-                    tokio::time::sleep(PROBE).await;
+                    self.pause(PROBE).await;
                 }
                 Err(WriteError::Split { cause }) => {
                     if !held.halve() {
+                        refused += held.events();
                         self.refused(held, &cause);
                     }
                 }
                 Err(WriteError::Reject { events, cause }) => {
+                    refused += events.len();
+                    taken += held.events().saturating_sub(events.len());
                     self.rejected(held, &events, &cause);
                     backoff.reset();
                 }
                 Err(WriteError::Refuse { cause }) => {
                     refusals += 1;
                     if refusals > BISECTION_LIMIT || !held.halve() {
+                        refused += held.events();
                         self.refused(held, &cause);
                     }
                 }
             }
+            if refused > 0 && taken + refused > settled {
+                // A backend that refuses everything all day must not look well.
+                let all = taken == 0;
+                self.state.set(if all { Condition::Rejecting } else { Condition::Active });
+            }
+        }
+    }
+
+    /// Waits before the next try. While the agent stops there is little time left: whatever the pause was to be, the
+    /// backend is asked at once and then each second until the deadline.
+    async fn pause(&mut self, pause: Duration) {
+        if self.drain.is_cancelled() {
+            return tokio::time::sleep(pause.min(LAST_TRIES)).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.drain.cancelled() => {}
         }
     }
 
@@ -209,8 +236,7 @@ impl OutputTask {
 
     /// The whole group is refused.
     fn refused(&self, held: &mut Held, cause: &Cause) {
-        let all: Vec<usize> =
-            (0..held.groups.last().map_or(0, |g| g.iter().map(Entry::events).sum())).collect();
+        let all: Vec<usize> = (0..held.events()).collect();
         self.rejected(held, &all, cause);
     }
 }
@@ -257,32 +283,52 @@ impl Held {
         }
     }
 
+    /// Events of the last group.
+    fn events(&self) -> usize {
+        self.groups.last().map_or(0, |group| group.iter().map(Entry::events).sum())
+    }
+
     /// Splits the last group in two, the first half to go first; false when it is a single event.
     fn halve(&mut self) -> bool {
-        let Some(group) = self.groups.last_mut() else { return false };
-        let events: usize = group.iter().map(Entry::events).sum();
-        if events < 2 {
-            return false;
-        }
-        let mut left = events / 2;
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for entry in std::mem::take(group) {
-            let count = entry.events();
-            if left >= count {
-                first.push(entry);
-            } else if left == 0 {
-                second.push(entry);
-            } else {
-                let (a, b) = entry.split(left);
-                first.push(a);
-                second.push(b);
-            }
-            left = left.saturating_sub(count);
-        }
+        let events = self.events();
+        let Some(group) = self.groups.last_mut().filter(|_| events > 1) else { return false };
+        let (first, second) = cut(std::mem::take(group), events / 2);
         *group = second;
         self.groups.push(first);
         true
     }
+}
+
+/// The first `left` events of a group, and the rest.
+fn cut(group: Group, mut left: usize) -> (Group, Group) {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for entry in group {
+        let count = entry.events();
+        if left >= count {
+            first.push(entry);
+        } else if left == 0 {
+            second.push(entry);
+        } else {
+            let (a, b) = entry.split(left);
+            first.push(a);
+            second.push(b);
+        }
+        left = left.saturating_sub(count);
+    }
+    (first, second)
+}
+
+/// The group in pieces of at most `limit` events, the first of them last: entries may be larger than a write.
+fn of_at_most(limit: usize, mut group: Group) -> Vec<Group> {
+    let mut groups = Vec::new();
+    while group.iter().map(Entry::events).sum::<usize>() > limit {
+        let (first, rest) = cut(group, limit);
+        groups.push(first);
+        group = rest;
+    }
+    groups.push(group);
+    groups.reverse();
+    groups
 }
 
 impl Drop for Held {

@@ -353,18 +353,9 @@ impl Wiring<'_> {
 
     fn schedule(&self, spec: &Spec<Input>) -> Schedule {
         let agent = &self.plan.agent;
-        // One host always waits for the same part of the jitter: its samples keep their distance.
-        let hash = self
-            .plan
-            .host
-            .bytes()
-            .fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
-        let delay = agent.collection_jitter.0.mul_f64((hash % 1000) as f64 / 1000.0);
-        Schedule {
-            interval: spec.common.interval.unwrap_or(agent.interval).0,
-            round: agent.round_interval,
-            delay,
-        }
+        let interval = spec.common.interval.unwrap_or(agent.interval).0;
+        let jitter = agent.collection_jitter.0;
+        Schedule::new(interval, agent.round_interval, jitter, &self.plan.host)
     }
 }
 
@@ -379,11 +370,13 @@ fn limits(spec: &Spec<Box<dyn Output>>, wait: Duration) -> BatchLimits {
 impl Running {
     /// Stops in order, within the configured time.
     pub async fn stop(self) {
-        let end = tokio::time::Instant::now() + self.patience;
-        let most = end - self.patience.mul_f64(0.15);
+        let now = tokio::time::Instant::now();
+        let part = |share| now + self.patience.mul_f64(share);
+        let (most, end) = (part(0.85), part(1.0));
         self.stop.reading.cancel();
-        wait(self.lanes, most).await;
-        wait(self.observers, most).await;
+        // An input that does not stop must not use up the time of those that have something to save.
+        wait(self.lanes, part(0.3)).await;
+        wait(self.observers, part(0.5)).await;
         self.drain.cancel();
         let deadline = self.deadline.clone();
         let cut = tokio::spawn(async move {

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sentinel_contract::telemetry::Counters;
-use sentinel_contract::{Fate, Piece, Receipt};
+use sentinel_contract::{Batch, Fate, Piece, Receipt};
 use tokio::sync::Notify;
 
 /// One entry: a piece of a frozen batch and its claim on a receipt.
@@ -23,13 +23,15 @@ pub struct Entry {
     pub receipt: Option<Receipt>,
     /// What it occupies.
     pub bytes: usize,
+    /// The batch that a filter took the piece's events from: they lie in its read buffer, so its permit stays taken.
+    pub whole: Option<Arc<Batch>>,
 }
 
 impl Entry {
     /// A whole batch.
     pub fn new(piece: Piece, receipt: Option<Receipt>) -> Self {
         let bytes = piece.batch.events.bytes();
-        Entry { piece, receipt, bytes }
+        Entry { piece, receipt, bytes, whole: None }
     }
 
     /// How many events.
@@ -54,8 +56,10 @@ impl Entry {
             piece: piece(middle..end),
             receipt: self.receipt.clone(),
             bytes: self.bytes - share,
+            whole: self.whole.clone(),
         };
-        (Entry { piece: piece(start..middle), receipt: self.receipt, bytes: share }, second)
+        let piece = piece(start..middle);
+        (Entry { piece, receipt: self.receipt, bytes: share, whole: self.whole }, second)
     }
 }
 
@@ -145,6 +149,11 @@ impl Queue {
             self.counters.queued.fetch_sub(events, Relaxed);
             self.counters.queued_bytes.fetch_sub(bytes, Relaxed);
         }
+    }
+
+    /// Nothing waits and nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.counters.queued.load(Relaxed) == 0
     }
 
     /// Waits until something may be there.

@@ -42,6 +42,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    /// Whether every output has acknowledged or given up all that it was handed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outputs.iter().all(|port| port.queue.is_idle())
+    }
+
     /// Hands a batch on. Nothing waits here. Returns the events that no output wanted.
     pub(crate) fn route(&self, mut batch: Batch) -> usize {
         let receipt = batch.receipt.take();
@@ -58,7 +63,11 @@ impl Router {
         for port in self.outputs.iter().filter(|port| port.accepts.contains(batch.events.kind())) {
             let Some(piece) = port.select(&batch) else { continue };
             wanted = true;
-            port.queue.push(Entry::new(piece, receipt.clone()));
+            let mut entry = Entry::new(piece, receipt.clone());
+            if entry.receipt.is_some() && !Arc::ptr_eq(&entry.piece.batch, &batch) {
+                entry.whole = Some(Arc::clone(&batch));
+            }
+            port.queue.push(entry);
         }
         if let Some(receipt) = receipt {
             receipt.resolve(Fate::Delivered); // the lane's own copy; the outputs hold theirs

@@ -33,6 +33,7 @@ impl ServiceTask {
         let mut emitter = Some(emitter);
         while !stop.reading.is_cancelled() {
             let Some(out) = emitter.clone() else { break };
+            let started = std::time::Instant::now();
             let failure = match next.take().map_or_else(&rebuild, Ok) {
                 Ok(service) => {
                     let run = guard_async(service.run(out, stop.clone()));
@@ -53,6 +54,9 @@ impl ServiceTask {
                 }
                 Err(error) => format!("{error:#}"),
             };
+            if started.elapsed() > crate::backoff::LAST {
+                backoff.reset(); // it worked: this is another failure
+            }
             let pause = backoff.next(None);
             tracing::error!(error = %failure, pause_s = pause.as_secs_f32(), "the input failed and is started again");
             state.fail(Condition::Failed, failure);

@@ -26,6 +26,8 @@ pub enum Condition {
     Held,
     /// The backend does not take data now.
     Retrying,
+    /// The backend refused all of the last write for good: what is sent goes to the dead letters.
+    Rejecting,
 }
 
 impl Condition {
@@ -36,6 +38,7 @@ impl Condition {
             Condition::Hung => "hung",
             Condition::Held => "held",
             Condition::Retrying => "retrying",
+            Condition::Rejecting => "rejecting",
         }
     }
 }
@@ -172,9 +175,9 @@ impl Telemetry {
         }
     }
 
-    /// One more dead letter.
-    pub fn count_dead_letter(&self) {
-        self.dead_letters.fetch_add(1, Relaxed);
+    /// More dead letters are on disk.
+    pub fn count_dead_letters(&self, events: u64) {
+        self.dead_letters.fetch_add(events, Relaxed);
     }
 
     /// Whether somebody looked at the detectors in the last half minute.

@@ -73,15 +73,20 @@ impl Loop {
                 moved.push(record.clone());
             }
         }
-        moved.sort_by_key(|record| record.seconds); // the newest is what the new file waits for
+        let mut found: Vec<(Found, Mark)> = Vec::new();
         for record in moved {
             let Some(folder) = record.path.parent() else { continue };
             let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
             let Some(path) = inodes.get(&record.inode) else { continue };
-            let Ok(found) = Found::open(path, &record.path) else { continue };
-            if identity::has_prefix(&found.file, record.prefix) && record.mark.is_in(&found.file) {
-                self.follow(found, record.mark, None);
+            let Ok(file) = Found::open(path, &record.path) else { continue };
+            if identity::has_prefix(&file.file, record.prefix) && record.mark.is_in(&file.file) {
+                found.push((file, record.mark));
             }
+        }
+        // What was written to last comes last, whichever way it was rotated; the new file waits for it.
+        found.sort_by_key(|(file, _)| file.modified);
+        for (file, mark) in found {
+            self.follow(file, mark, None);
         }
     }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sentinel_contract::Log;
 
 use super::Settings;
 use super::files::Tailed;
@@ -19,6 +20,8 @@ use super::lines::{Ending, Split, Stamp, split};
 /// A line that is longer than a chunk is searched for its end by this much before other files have their turn.
 const SEARCH_BYTES: u64 = 64 << 20;
 const SEARCH_STEP: usize = 64 << 10;
+/// Room for this many events at least in a batch.
+pub(super) const MIN_EVENTS: usize = 64;
 
 /// How much a read may take.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,10 @@ impl Tailed {
         if buffer.len() < tail || Digest::of(&buffer[..tail]) != self.read.tail {
             return Ok(Taken::Another);
         }
+        let begin = buffer.get(..self.prefix.len as usize).filter(|_| self.read.offset == 0);
+        if begin.is_some_and(|begin| Digest::of(begin) != self.prefix) {
+            return Ok(Taken::Another); // truncated before any of it was read
+        }
         let capacity = buffer.capacity();
         let chunk = Bytes::from(buffer);
         let end = self.read.offset + (chunk.len() - tail) as u64;
@@ -99,7 +106,7 @@ impl Tailed {
         };
         if lines.consumed == 0 {
             if !full {
-                self.stride = settings.longest(); // if there is more, the line does not fit into the usual chunk
+                (self.stride, self.average) = (settings.longest(), 0); // if there is more, the line does not fit into the usual chunk
                 return Ok(Taken::Nothing { at_end });
             }
             match self.find_end(end, ask.ending)? {
@@ -116,11 +123,22 @@ impl Tailed {
         Ok(Taken::Lines(Lines { split: lines, mark, capacity, at_end, next_ns }))
     }
 
-    /// The next read asks for what one batch took, when short lines fill batches before chunks; else for twice as much.
+    /// The next read asks for as much as one batch takes of lines like these: bytes and events together half as much again
+    /// as a chunk. (Asking for what the last batch took would shrink it again and again: room for events went with it.)
     fn adapt(&mut self, lines: &Split, usual: usize) {
-        let stride = if self.stride == 0 { usual } else { self.stride };
-        self.stride = if lines.full { lines.consumed * 5 / 4 } else { stride * 2 };
-        self.stride = self.stride.clamp(usual.min(4 << 10), usual);
+        let average = (lines.consumed / lines.logs.len().max(1)).max(1);
+        let stride = (usual + usual / 2) * average / (average + size_of::<Log>() * 9 / 8);
+        self.stride = stride.clamp(usual.min(4 << 10), usual);
+        self.average = average;
+    }
+
+    /// Room for how many events goes with a read of so many bytes.
+    pub(super) fn events(&self, bytes: usize) -> usize {
+        let expected = match self.average {
+            0 => bytes / 2 / size_of::<Log>(),
+            average => bytes / average * 9 / 8,
+        };
+        expected.max(MIN_EVENTS)
     }
 
     /// The line at the position does not end before `from`: finds its end, without keeping what is skipped. Its length

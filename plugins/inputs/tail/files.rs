@@ -46,6 +46,8 @@ pub(super) struct Tailed {
     pub(super) scanned: u64,
     /// How much the next read asks for.
     pub(super) stride: usize,
+    /// Bytes of a line, as of the last read; 0: not known.
+    pub(super) average: usize,
     pub(super) file: Option<File>,
     pub(super) life: Life,
     /// Not read before this one is at its end: the file that was at this path before.
@@ -81,6 +83,7 @@ impl Tailed {
             modified,
             scanned: 0,
             stride: 0,
+            average: 0,
             file: Some(file),
             life: Life::Live,
             after: None,
@@ -261,14 +264,19 @@ impl Files {
         }
     }
 
-    /// Whether a file has been read to what was its end when it was last looked at; a last line without a line end
-    /// does not count, and neither does a file that cannot be read.
+    /// Whether a file, and all that it waits for, has been read to what was its end when it was last looked at; a last line
+    /// without a line end does not count, and neither does a file that cannot be read.
     pub(super) fn is_at_end(&self, id: u64) -> bool {
-        self.get(id).is_none_or(|file| {
+        let mut next = Some(id);
+        while let Some(file) = next.and_then(|id| self.get(id)) {
             let refused = file.pause.is_some() && file.file.is_none();
             let read = file.unread() == 0 || file.unfinished.is_some();
-            refused || (read && !file.queued && file.pause.is_none())
-        })
+            if !refused && (!read || file.queued || file.pause.is_some()) {
+                return false;
+            }
+            next = file.after;
+        }
+        true
     }
 
     /// The file is at another path now.

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use sentinel_contract::{Batch, Events, Log, Permit, Receipt};
 use tokio::time::Instant;
 
-use super::chunk::{Ask, Lines, Taken};
+use super::chunk::{Ask, Lines, MIN_EVENTS, Taken};
 use super::files::{Life, Refusal};
 use super::identity::{self, PREFIX};
 use super::lines::Ending;
 use super::service::{Loop, Resolved};
-
-/// Room for this many events at least in a batch.
-const MIN_EVENTS: usize = 64;
 
 impl Loop {
     /// Reads one chunk of a file and sends it.
@@ -39,12 +36,13 @@ impl Loop {
             }
             self.files.get_mut(id)?.after = None;
         }
+        let known = self.files.get(id)?.size;
         if let Err(refusal) = self.look(id)? {
             self.cannot_read(id, &refusal);
             return None;
         }
         let file = self.files.get_mut(id)?;
-        if file.size < file.read.offset {
+        if file.size < file.read.offset || (file.read.offset == 0 && file.size < known) {
             self.truncated(id);
             return None;
         }
@@ -53,7 +51,7 @@ impl Loop {
             return None;
         }
         let bytes = file.wants(&self.settings);
-        let events = (bytes / 2 / size_of::<Log>()).max(MIN_EVENTS);
+        let events = file.events(bytes);
         Some((bytes, file.read.tail.len as usize + bytes + events * size_of::<Log>()))
     }
 
@@ -121,7 +119,7 @@ impl Loop {
         let Lines { split, mark, capacity, at_end, next_ns } = lines;
         permit.shrink(capacity + split.logs.capacity() * size_of::<Log>());
         self.clock_ns = next_ns;
-        self.out.counters.drop_events("line_cut", split.cut);
+        self.out.counters.count("line_cut", split.cut);
         let file = self.files.get_mut(id)?;
         file.read = mark;
         file.scanned = 0;
@@ -150,7 +148,7 @@ impl Loop {
     /// The file is read to its end, as far as it goes now.
     fn at_end(&mut self, id: u64) {
         let Some(file) = self.files.get_mut(id) else { return };
-        file.stride = 0;
+        (file.stride, file.average) = (0, 0);
         if file.unread() == 0 {
             file.unfinished = None;
         }

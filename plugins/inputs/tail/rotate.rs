@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::appear::{Origin, inodes_in};
 use super::discover::may_be_copy;
 use super::files::{Found, Life, Refusal};
-use super::identity::{self, Digest, Inode, Mark};
+use super::identity::{self, Digest, Inode, Mark, PREFIX};
 use super::service::Loop;
 
 impl Loop {
@@ -127,14 +127,40 @@ impl Loop {
             return self.truncated(id);
         }
         if meta.len() != file.size || modified != file.modified {
+            let shrunk_unread = file.read.offset == 0 && meta.len() < file.size;
+            let behind = file.unread() > 0 || (file.prefix.len as usize) < PREFIX;
             file.grown = Instant::now();
             (file.size, file.modified) = (meta.len(), modified);
+            if shrunk_unread || (behind && !self.is_still(id)) {
+                return self.truncated(id);
+            }
             return self.enqueue(id);
         }
         let (unread, unfinished) = (file.unread() > 0, file.unfinished.is_some());
         if unread && (!unfinished || self.ending(id).is_some()) {
             self.enqueue(id);
         }
+    }
+
+    /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but while it waits for memory
+    /// a file may be truncated more than once. Learns more of the file's beginning, by which a copy will be known.
+    fn is_still(&mut self, id: u64) -> bool {
+        if !matches!(self.files.open(id, self.settings.max_open_files), Ok(true)) {
+            return true; // reading says why it cannot be opened
+        }
+        let Some(file) = self.files.get_mut(id) else { return true };
+        let Some(open) = &file.file else { return true };
+        if !identity::has_prefix(open, file.prefix) || !file.read.is_in(open) {
+            return false;
+        }
+        if (file.prefix.len as usize) < PREFIX
+            && let Ok(prefix) = identity::prefix(open)
+            && prefix.len > file.prefix.len
+        {
+            file.prefix = prefix;
+            self.record(id);
+        }
+        true
     }
 
     /// The path of a file leads elsewhere, or nowhere: finds out where the file is now.

@@ -45,7 +45,10 @@ impl Service for Tailing {
         let _aborts_when_dropped = abort.reading.clone().drop_guard();
         let (done, ended) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
+        // The engine's span names the plugin in log lines; a thread does not inherit it.
+        let span = tracing::Span::current();
         let body = move || {
+            let _entered = span.enter();
             runtime.block_on(async {
                 Loop::new(self.settings, out, stop, abort).run().await;
             });
@@ -196,12 +199,15 @@ impl Loop {
 
     /// Waits for a receipt, a notification, the next due time, or the next step of stopping.
     async fn wait(&mut self) {
+        let stopping = self.stop.reading.is_cancelled();
         let mut deadline = self.next_poll.min(self.next_walk);
+        if stopping {
+            deadline = Instant::now() + self.settings.poll_interval; // those are over: in the past, they would spin
+        }
         if self.positions.needs_sync() {
             deadline = deadline.min(self.next_sync);
         }
         let gate = self.drained + self.settings.timing.coalesce;
-        let stopping = self.stop.reading.is_cancelled();
         let notified = async {
             sleep_until(gate).await;
             self.watch.changed().await;

@@ -9,18 +9,24 @@ use std::fmt::Write as _;
 
 use sentinel_contract::incident::{Contribution, Direction};
 
-use super::signals::{Signal, Treatment};
+use super::signals::Signal;
 use super::train::Model;
 use super::treat::Measure;
+use super::unit::Unit;
 
 /// Contributions shown.
 const MOST: usize = 10;
 /// A smaller share is not worth a line.
 const LEAST_SHARE: f64 = 0.02;
 
-/// The guard's shares: squares of the signals' own scores, as far as these are not small.
+/// The guard's shares: squares of the signals' own scores, as far as these are not small. What does not raise the guard's
+/// score, because too little has changed to matter, has none beside what does.
 pub(super) fn shares_of_guard(measures: &[Measure]) -> Vec<f64> {
-    let square = |one: &Measure| if one.score >= 0.5 { one.score * one.score } else { 0.0 };
+    let large = |one: &Measure| one.score >= 0.5;
+    let matters = measures.iter().any(|one| large(one) && one.counts);
+    let square = |one: &Measure| {
+        if large(one) && (one.counts || !matters) { one.score * one.score } else { 0.0 }
+    };
     normalised(measures.iter().map(square).collect())
 }
 
@@ -89,59 +95,27 @@ pub(super) fn normal(signals: &[Signal], measures: &[Measure]) -> Vec<String> {
     normal.map(|(signal, _)| signal.name.clone()).collect()
 }
 
-/// "error_rate 42 % (usually 0 to 1.3 %), errors 84 (usually 0 to 3)".
+/// "error_rate 42 % above the usual 0 % to 1.3 %, errors 84 above the usual 0 to 3". Signals within their bands are only
+/// named when no signal is outside.
 pub(super) fn what(signals: &[Signal], contributions: &[Contribution]) -> String {
+    let is_outside = |one: &&Contribution| one.value > one.upper || one.value < one.lower;
+    let outside: Vec<&Contribution> = contributions.iter().filter(is_outside).collect();
+    let told = if outside.is_empty() { contributions.iter().collect() } else { outside };
     let mut text = String::new();
-    for one in contributions.iter().take(3) {
-        let treatment =
-            signals.iter().find(|signal| signal.name == one.feature).map(|signal| signal.treatment);
-        let unit = treatment.unwrap_or_default();
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
+    for one in told.into_iter().take(3) {
+        let unit = signals.iter().find(|signal| signal.name == one.feature);
+        let unit = unit.map_or(Unit::Number, |signal| signal.unit);
+        let gap = if text.is_empty() { "" } else { ", " };
+        let _infallible = write!(text, "{gap}{} {}", one.feature, unit.shown(one.value));
+        let (lower, upper) = (unit.shown(one.lower), unit.shown(one.upper));
         let side = match one.direction {
+            _ if !is_outside(&one) => "within",
             Direction::Up => "above",
             Direction::Down => "below",
         };
-        let _infallible = if one.upper > one.lower {
-            write!(
-                text,
-                "{} {} {side} the usual {} to {}",
-                one.feature,
-                shown(unit, one.value),
-                shown(unit, one.lower),
-                shown(unit, one.upper)
-            )
-        } else {
-            write!(text, "{} {}", one.feature, shown(unit, one.value))
-        };
+        if one.upper > one.lower {
+            let _infallible = write!(text, " {side} the usual {lower} to {upper}");
+        }
     }
     text
-}
-
-/// A number as people write it.
-pub(super) fn shown(treatment: Treatment, value: f64) -> String {
-    if treatment == Treatment::Rate {
-        return format!("{} %", short(value * 100.0));
-    }
-    short(value)
-}
-
-fn short(value: f64) -> String {
-    let magnitude = value.abs();
-    let (scaled, unit) = match magnitude {
-        _ if magnitude >= 1e9 => (value / 1e9, " G"),
-        _ if magnitude >= 1e6 => (value / 1e6, " M"),
-        _ if magnitude >= 1e4 => (value / 1e3, " k"),
-        _ => (value, ""),
-    };
-    let digits = match scaled.abs() {
-        scaled if scaled >= 100.0 => 0,
-        scaled if scaled >= 10.0 => 1,
-        scaled if scaled >= 1.0 => 2,
-        _ => 3,
-    };
-    let text = format!("{scaled:.digits$}");
-    let text = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{}{unit}", if text == "-0" { "0" } else { text })
 }

@@ -340,19 +340,22 @@ impl Collector {
         closed
     }
 
-    /// Closes the current frame and begins the next.
-    fn close(&mut self, end: i64) -> Closed {
+    /// What the current frame holds up to now, one row of columns a group; and the time of its newest sample.
+    pub(super) fn present(&self) -> (Option<i64>, Vec<Vec<f64>>) {
+        (self.origins.iter().map(|(_, time)| *time).max(), self.rows())
+    }
+
+    fn rows(&self) -> Vec<Vec<f64>> {
         let mut rows = vec![vec![Fold::default(); self.columns.len()]; self.groups.len()];
-        for entry in &mut self.entries {
+        for entry in &self.entries {
             if let Target::Columns { group, columns } = &entry.target
-                && (entry.tally.count > 0 || entry.tally.elapsed > 0)
+                && entry.tally.is_used()
             {
                 for column in columns {
                     let over_time = self.columns[usize::from(*column)].over_time;
                     let value = entry.tally.value(entry.series.kind(), over_time);
                     rows[*group as usize][usize::from(*column)].add(value);
                 }
-                entry.tally.next_frame();
             }
         }
         let value = |row: Vec<Fold>| -> Vec<f64> {
@@ -361,7 +364,15 @@ impl Collector {
                 .map(|(fold, column)| fold.value(column.aggregate))
                 .collect()
         };
-        let rows = rows.into_iter().map(value).collect();
+        rows.into_iter().map(value).collect()
+    }
+
+    /// Closes the current frame and begins the next.
+    fn close(&mut self, end: i64) -> Closed {
+        let rows = self.rows();
+        for entry in self.entries.iter_mut().filter(|entry| entry.tally.is_used()) {
+            entry.tally.next_frame();
+        }
         let blind = self.blind > 0;
         self.blind = self.blind.saturating_sub(1);
         self.end = Some(end + self.interval_ms);
@@ -381,8 +392,7 @@ impl Collector {
 
     /// Forgets series that nobody else holds.
     fn sweep(&mut self) {
-        let used = |tally: &Tally| tally.count > 0 || tally.elapsed > 0;
-        self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || used(&entry.tally));
+        self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || entry.tally.is_used());
         let places = self.entries.iter().enumerate();
         self.index =
             places.map(|(at, entry)| (Arc::as_ptr(&entry.series).addr(), at as u32)).collect();
@@ -390,6 +400,11 @@ impl Collector {
 }
 
 impl Tally {
+    /// Something came in the current frame.
+    fn is_used(&self) -> bool {
+        self.count > 0 || self.elapsed > 0
+    }
+
     fn add(&mut self, kind: Kind, time_ms: i64, value: f64, longest_gap_ms: i64) {
         if kind == Kind::Gauge {
             self.max = if self.count == 0 { value } else { self.max.max(value) };

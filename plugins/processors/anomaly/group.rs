@@ -94,6 +94,8 @@ pub(super) struct Group {
     pub forest_run: u32,
     pub last_ms: i64,
     pub last: Option<Last>,
+    /// A frame was judged since the start.
+    pub awake: bool,
     output: Output,
 }
 
@@ -141,6 +143,7 @@ impl Group {
             forest_run: 0,
             last_ms: i64::MIN,
             last: None,
+            awake: false,
             output,
         }
     }
@@ -167,6 +170,7 @@ impl Group {
             self.last = Some(Last { measures, score: None, forest: 0.0, robust_z: 0.0, blind });
             return Vec::new();
         }
+        self.awake = true;
         self.fetch(time_ms, shared);
         let measures = self.measure(&values, shared);
         self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
@@ -215,7 +219,7 @@ impl Group {
         announce(changes, shared)
     }
 
-    fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
+    pub(super) fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
         let unknown = || values.iter().map(|value| Measure::unknown(*value)).collect();
         let Some(used) = &self.used else { return unknown() };
         let youth = youth(used.model.from_ms, used.model.upto_ms);

@@ -4,7 +4,7 @@
 //! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
 //! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
 //! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `emit`, `state` and
-//! `status`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
+//! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
 //! come later.
 
 mod emit;
@@ -19,6 +19,7 @@ mod state;
 mod status;
 mod train;
 mod treat;
+mod unit;
 mod verdict;
 
 #[cfg(test)]
@@ -279,11 +280,19 @@ impl Observer for Anomaly {
     }
 
     fn status(&self) -> Value {
+        let (time_ms, rows) = self.collector.present();
+        let signals = &self.shared.signals.signals;
+        let group = |(at, row): (usize, &Vec<f64>)| {
+            let values = signals.iter().map(|signal| signal.value(row)).collect();
+            let present = status::Present { time_ms, values };
+            match self.groups.get(at) {
+                Some(group) => status::group(group, &present, &self.shared),
+                None => status::starting(&self.collector.groups()[at], &present, &self.shared),
+            }
+        };
         json!({
             "frame_interval_s": self.shared.options.interval_ms as f64 / 1000.0,
-            "groups": self.groups.iter()
-                .map(|group| status::group(group, &self.shared))
-                .collect::<Vec<_>>(),
+            "groups": rows.iter().enumerate().map(group).collect::<Vec<_>>(),
             "unused_samples": self.collector.counts,
             "unseen_events": self.unseen,
         })

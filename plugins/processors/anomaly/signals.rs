@@ -10,6 +10,8 @@ use globset::{Glob, GlobMatcher};
 use sentinel_contract::{ConfigError, Series};
 use serde::Deserialize;
 
+use super::unit::Unit;
+
 /// How a signal's values are brought to a scale on which deviations compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,6 +169,7 @@ pub(super) struct Signal {
     pub limit: Option<Limit>,
     /// Dropping to zero means that the service has stopped.
     pub stops: bool,
+    pub unit: Unit,
 }
 
 impl Signal {
@@ -253,6 +256,7 @@ impl Signals {
             role: config.role,
             limit: (config.limit > 0.0).then_some(Limit { value: config.limit, least: None }),
             stops: false,
+            unit: Unit::of(config),
         });
         Ok(())
     }

@@ -1,33 +1,67 @@
 //! What `status` and the page show of a detector. No decision is made here.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::group::{Group, Shared, Training};
+use super::frame::GroupKey;
+use super::group::{EFFECT_FRAMES, Group, Shared, Training};
+use super::treat::Measure;
 use super::verdict::{FOREST, GUARD};
 
-/// One group: its state, models, signals with value, expected and band, and its open incident.
-pub(super) fn group(group: &Group, shared: &Shared) -> Value {
+/// What a group's signals are up to now, in a frame that is not closed yet.
+pub(super) struct Present {
+    /// Of the newest sample.
+    pub time_ms: Option<i64>,
+    /// One a signal; NaN where nothing came.
+    pub values: Vec<f64>,
+}
+
+/// A group that has made no frame yet: what its signals are up to now.
+pub(super) fn starting(key: &GroupKey, present: &Present, shared: &Shared) -> Value {
+    let measures: Vec<Measure> = present.values.iter().copied().map(Measure::unknown).collect();
+    let needed = shared.options.min_frames as u64;
+    json!({
+        "group": key.name,
+        "labels": labels(&key.labels),
+        "state": "learning",
+        "frames": 0,
+        "frames_needed": needed,
+        "ready_in_s": ready_in_s(needed, shared),
+        "scored_frames": 0,
+        "time_ms": present.time_ms,
+        "signals": signals(&measures, shared),
+    })
+}
+
+/// One group: its state, models, signals with value, expected and band, and its open incident. The signals are those of
+/// the last frame, or before there is one, what they are up to now.
+pub(super) fn group(group: &Group, present: &Present, shared: &Shared) -> Value {
     let last = group.last.as_ref();
     let needed = shared.options.min_frames as u64;
     let missing = needed.saturating_sub(group.learnt_frames);
     let state = match (&group.used, last) {
-        (_, Some(last)) if last.blind => "blind",
+        (_, Some(last)) if last.blind && group.awake => "blind",
         (Some(_), _) => "ready",
         (None, _) => "learning",
     };
-    let ready_in = group.used.is_none().then(|| {
-        (missing as i64 + super::group::EFFECT_FRAMES) * shared.options.interval_ms / 1000
-    });
+    let ready_in = group.used.is_none().then(|| ready_in_s(missing, shared));
+    let shown = last.filter(|_| group.awake);
+    let time_ms = if shown.is_some() { Some(group.last_ms) } else { present.time_ms };
+    let signals = match shown {
+        Some(last) => signals(&last.measures, shared),
+        None => signals(&group.measure(&present.values, shared), shared),
+    };
     json!({
         "group": group.owner.group,
-        "labels": group.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "labels": labels(&group.labels),
         "history": group.history_name,
         "state": state,
         "frames": group.learnt_frames,
         "frames_needed": needed,
         "ready_in_s": ready_in,
         "scored_frames": group.scored_frames,
-        "last_frame_ms": (group.last_ms > i64::MIN).then_some(group.last_ms),
+        "time_ms": time_ms,
         "training": matches!(group.training, Training::Running { .. }),
         "training_refused": group.refused,
         "model": group.used.as_ref().map(|used| json!({
@@ -38,7 +72,7 @@ pub(super) fn group(group: &Group, shared: &Shared) -> Value {
         })),
         "score": last.and_then(|last| last.score),
         "models": models(group),
-        "signals": signals(group, shared),
+        "signals": signals,
         "incidents": group.incidents,
         "incident": group.incident.as_ref().map(|open| json!({
             "key": open.key,
@@ -46,6 +80,14 @@ pub(super) fn group(group: &Group, shared: &Shared) -> Value {
             "started_ms": open.started_ms,
         })),
     })
+}
+
+fn labels(labels: &[(String, String)]) -> BTreeMap<&str, &str> {
+    labels.iter().map(|(name, value)| (&**name, &**value)).collect()
+}
+
+fn ready_in_s(missing_frames: u64, shared: &Shared) -> i64 {
+    (missing_frames as i64 + EFFECT_FRAMES) * shared.options.interval_ms / 1000
 }
 
 fn models(group: &Group) -> Value {
@@ -56,14 +98,14 @@ fn models(group: &Group) -> Value {
     ])
 }
 
-fn signals(group: &Group, shared: &Shared) -> Value {
-    let Some(last) = &group.last else { return json!([]) };
-    let rows = shared.signals.signals.iter().zip(&last.measures);
+fn signals(measures: &[Measure], shared: &Shared) -> Value {
+    let rows = shared.signals.signals.iter().zip(measures);
     // JSON writes what is not finite as null.
     rows.filter(|(_, one)| one.value.is_finite() || one.expected.is_finite())
         .map(|(signal, one)| {
             json!({
                 "name": signal.name,
+                "unit": signal.unit.symbol(),
                 "value": one.value,
                 "expected": one.expected,
                 "lower": one.lower,

@@ -157,7 +157,7 @@ fn beyond_limit(frame: &Judged<'_>) -> Option<(usize, f64, String)> {
             }
             ratio = ratio.min(over(sum(counter) / volume));
         }
-        let shown = |value| explain::shown(signal.treatment, value);
+        let shown = |value| signal.unit.shown(value);
         (ratio >= 1.0).then(|| {
             let reason = format!(
                 "{} {} is beyond its limit of {}",
@@ -178,7 +178,7 @@ fn stopped(frame: &Judged<'_>) -> Option<String> {
         let expected = frame.measures[at].expected;
         let steady = expected >= STEADY.0 && learned.low >= STEADY.1;
         (steady && frame.measures[at].value == 0.0).then(|| {
-            let usual = explain::shown(signal.treatment, expected);
+            let usual = signal.unit.shown(expected);
             format!(
                 "{} stopped: none in {} frames, usually {usual} a frame",
                 signal.name, frame.zeros

@@ -5,6 +5,7 @@
 mod agent;
 mod common;
 mod interpolate;
+mod mask;
 mod plan;
 mod plugins;
 mod source;
@@ -14,6 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,27 +32,32 @@ pub use source::{Problem, Problems, Source};
 /// What can stand at the top of a file.
 const SECTIONS: &[&str] = &["agent", "inputs", "outputs", "processors", "web"];
 
-/// Reads `main` and every `*.toml` of `folder`, in the order of their names.
-pub fn read(main: &Path, folder: Option<&Path>) -> Result<Vec<Source>, String> {
+/// Reads `main` and every `*.toml` of `folder`, in the order of their names; hidden ones are an editor's.
+pub fn read(main: &Path, folder: Option<&Path>) -> Result<Vec<Source>, Problems> {
+    let mut problems = Problems::default();
     let mut paths = vec![main.to_owned()];
-    if let Some(folder) = folder {
-        let listing = std::fs::read_dir(folder)
-            .map_err(|error| format!("cannot read folder {}: {error}", folder.display()))?;
-        let mut more: Vec<PathBuf> = listing
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-            .collect();
-        more.sort();
-        paths.extend(more);
+    match folder.map(std::fs::read_dir).transpose() {
+        Ok(listing) => {
+            let mut more: Vec<PathBuf> = listing
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+                .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+                .filter(|path| path.file_name().is_some_and(|n| !n.as_bytes().starts_with(b".")))
+                .collect();
+            more.sort();
+            paths.extend(more);
+        }
+        Err(error) => problems.0.push(Problem::unreadable(folder.unwrap_or(main), &error)),
     }
-    paths.into_iter().map(read_one).collect()
-}
-
-fn read_one(path: PathBuf) -> Result<Source, String> {
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Source { path, text }),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    let mut sources = Vec::new();
+    for path in paths {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => sources.push(Source { path, text }),
+            Err(error) => problems.0.push(Problem::unreadable(&path, &error)),
+        }
     }
+    if problems.0.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
 /// Checks everything and plans; `Err` holds every mistake of every file.

@@ -21,7 +21,8 @@ pub(super) struct Loader {
     inputs: Vec<Spec<Input>>,
     processors: Vec<(Spec<Processor>, bool)>,
     outputs: Vec<Spec<Box<dyn Output>>>,
-    aliases: BTreeMap<String, usize>,
+    /// Where each alias was given: file and line.
+    aliases: BTreeMap<String, (String, usize)>,
     /// Aliases of inputs and of observers so far: what `from` can name.
     origins: Vec<String>,
     /// Aliases of processors whose tables are wrong: they may be observers.
@@ -242,13 +243,16 @@ impl Loader {
 
     /// The alias given, or the plugin's name with a number when it is taken.
     fn alias(&mut self, found: &Found<'_, '_>, common: &Common) -> Arc<str> {
-        let line = found.source.problem(found.table.span(), "").line;
+        let Problem { file, line, .. } = found.source.problem(found.table.span(), "");
         if let Some(alias) = &common.alias {
-            if let Some(other) = self.aliases.insert(alias.clone(), line) {
+            let here = (file.clone(), line);
+            if let Some((other, line)) = self.aliases.insert(alias.clone(), here) {
                 let span = table::entries(found.table)
                     .and_then(|map| map.iter().find(|(key, _)| key.get_ref() == "alias"))
                     .map_or(found.table.span(), |(_, value)| value.span());
-                let message = format!("alias `{alias}` is taken by the plugin of line {other}");
+                let place = if other == file { String::new() } else { format!(" of {other}") };
+                let message =
+                    format!("alias `{alias}` is taken by the plugin of line {line}{place}");
                 self.problems.push(found.source.problem(span, message));
             }
             return alias.as_str().into();
@@ -258,7 +262,7 @@ impl Loader {
             let alias =
                 if number == 1 { found.name.clone() } else { format!("{}-{number}", found.name) };
             if !self.aliases.contains_key(&alias) {
-                self.aliases.insert(alias.clone(), line);
+                self.aliases.insert(alias.clone(), (file, line));
                 return alias.into();
             }
             number += 1;

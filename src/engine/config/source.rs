@@ -2,10 +2,13 @@
 //! caret, and can be read by a script.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use super::mask::mask;
 
 /// One file, as read.
 #[derive(Clone, Debug)]
@@ -21,9 +24,9 @@ pub struct Source {
 pub struct Problem {
     /// The file's path.
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 when the file itself cannot be read.
     pub line: usize,
-    /// Counted from 1, in characters.
+    /// Counted from 1, in characters; 0 with line 0.
     pub column: usize,
     /// What is wrong.
     pub message: String,
@@ -55,7 +58,7 @@ impl Source {
             column: self.text[line_start..start].chars().count() + 1,
             message: message.into(),
             help: None,
-            source_line: self.text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            source_line: mask(self.text[line_start..line_end].trim_end_matches('\r')),
             width: self.text[start..end].chars().count().max(1),
         }
     }
@@ -78,7 +81,32 @@ impl Problem {
         self
     }
 
+    /// A file that cannot be read.
+    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        let help = match error.kind() {
+            ErrorKind::NotFound => Some("write it, or name another with --config".to_owned()),
+            ErrorKind::InvalidData => Some("save it as UTF-8".to_owned()),
+            _ => None,
+        };
+        Problem {
+            file: path.display().to_string(),
+            line: 0,
+            column: 0,
+            message: format!("cannot be read: {error}"),
+            help,
+            source_line: String::new(),
+            width: 0,
+        }
+    }
+
     fn render(&self, out: &mut String) {
+        if self.line == 0 {
+            let _infallible = writeln!(out, "{}: {}", self.file, self.message);
+            if let Some(help) = &self.help {
+                let _infallible = writeln!(out, "  = help: {help}");
+            }
+            return;
+        }
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         let before: String = self

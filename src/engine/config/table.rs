@@ -170,10 +170,28 @@ fn reword(message: &str, key: Option<&str>) -> String {
         let word = rest.split('`').next().unwrap_or_default();
         return format!("option `{word}` must be given");
     }
+    let message = without_value(message);
     match key {
         Some(key) => format!("{key}: {message}"),
-        None => message.to_owned(),
+        None => message,
     }
+}
+
+/// Serde quotes the string that it did not expect: it may be a secret (its line is shown, masked). And a struct is a
+/// table to everybody else.
+fn without_value(message: &str) -> String {
+    let mut message = message.to_owned();
+    if let (Some(start), Some(end)) = (message.find("string \""), message.rfind("\", expected"))
+        && start < end
+    {
+        message.replace_range(start..=end, "a string");
+    }
+    if let Some(at) = message.find("expected struct ") {
+        message.replace_range(at.., "expected a table");
+    }
+    message
+        .replace("expected a sequence", "expected a list")
+        .replace("expected a map", "expected a table")
 }
 
 /// Takes out the innermost entry whose key or value covers `span`; returns its path and its key's span.

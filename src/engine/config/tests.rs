@@ -279,3 +279,66 @@ fn the_options_of_a_sample_end_at_its_first_sub_table() {
     let sample = "[[inputs.x]]\n## Prose = not.\na = 1\n# b = 2\n[inputs.x.c]\n# d = 3\n";
     assert_eq!(option_names(sample), ["a", "b"]);
 }
+
+#[test]
+fn a_complaint_shows_its_line_without_secrets_and_its_caret_in_place() {
+    let shown = |line: &str| mask::mask(line);
+    for (line, expected) in [
+        (r#"passwrod = "hunter2""#, r#"passwrod = "*******""#),
+        (
+            r#"auth = { username = "a", password = ["x\"y"], n = "b" }"#,
+            r#"auth = { username = "a", password = ["****"], n = "b" }"#,
+        ),
+        ("token = hunter2#c", "token = *********"),
+        (r#"a.password = "unclosed"#, r#"a.password = "********"#),
+        (
+            r#"headers = { "X-Api-Key" = "k", Accept = "b" }"#,
+            r#"headers = { "X-Api-Key" = "*", Accept = "b" }"#,
+        ),
+        (r#"url = "htp://joe:p@ss@host:1/x?a@b""#, r#"url = "htp://joe:****@host:1/x?a@b""#),
+        (r#"password = "${MISSING}""#, r#"password = "${MISSING}""#),
+        (r#"namepass = ["cpu_*"]"#, r#"namepass = ["cpu_*"]"#),
+        (r#"auth = "joe:hunter2""#, r#"auth = "***********""#),
+        ("password", "password"),
+        ("", ""),
+    ] {
+        assert_eq!(shown(line), expected);
+    }
+    let found = check("[[inputs.pump]]\nfiles = [\"/a\"]\ndeep = \"joe:hunter2\"\n");
+    let found = found.err().expect("a mistake").render();
+    assert!(found.contains("deep: invalid type: a string, expected a table"), "{found}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_all_told_and_hidden_ones_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.toml"), b"\xff").unwrap();
+    std::fs::create_dir(folder.path().join("b.toml")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", folder.path().join(".#c.toml")).unwrap();
+    let missing = folder.path().join("agent.toml");
+    let problems = read(&missing, Some(folder.path())).expect_err("mistakes");
+    let files: Vec<_> = problems.0.iter().map(|p| p.file.rsplit('/').next().unwrap()).collect();
+    assert_eq!(files, ["agent.toml", "a.toml", "b.toml"]);
+    assert!(problems.render().contains("agent.toml: cannot be read: No such file"));
+    assert!(problems.render().contains("help: save it as UTF-8"));
+}
+
+#[test]
+fn an_alias_taken_in_another_file_is_told_with_that_file() {
+    let source =
+        |name: &str| Source { path: PathBuf::from(name), text: format!("{GOOD}alias = \"x\"\n") };
+    let environment = Environment { variable: |_| None, credentials: None };
+    let shared = Shared::inert(PathBuf::new());
+    let problems = plan(&[source("a.toml"), source("b.toml")], &REGISTRY, &environment, &shared);
+    let problems = problems.err().expect("a mistake").render();
+    assert!(
+        problems.contains("b.toml:3:9: alias `x` is taken by the plugin of line 1 of a.toml"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_number_that_would_overflow_a_clock_is_refused() {
+    let found = complaints(&format!("[agent]\nshutdown_timeout = 9223372036854775807\n{GOOD}"));
+    assert_eq!(found, ["2:20 shutdown_timeout: is too large | "]);
+}

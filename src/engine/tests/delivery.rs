@@ -12,7 +12,7 @@ use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::output::{BatchLimits, OutputTask};
 use crate::queue::{Entry, Queue};
-use crate::telemetry::{Plugin, Telemetry};
+use crate::telemetry::{Condition, Plugin, Telemetry};
 use sentinel_contract::Kinds;
 
 /// One output with its queue, running.
@@ -251,4 +251,61 @@ async fn at_the_deadline_what_is_left_is_lost_to_its_source_and_counted() {
     let (script, _) = bench.finish().await;
     assert_eq!(*script.fates.lock().unwrap(), [Fate::Lost, Fate::Lost]);
     assert_eq!(state.counters.drops()["shutdown"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_write_holds_more_events_than_it_may_however_large_the_entries() {
+    let bench = start("d12", 1 << 20);
+    let lines: Vec<String> = (0..2500).map(|n| n.to_string()).collect();
+    bench.push(&lines.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    let (script, _) = bench.finish().await;
+    let sizes: Vec<usize> = script.taken.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1000, 1000, 500]);
+    assert_eq!(script.lines(), lines, "in order");
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_stops_does_not_sit_out_a_pause() {
+    let bench = start("d13", 1 << 20);
+    let after = Some(Duration::from_secs(300));
+    bench.script.answer(move |_| Err(WriteError::Retry { after, cause: cause() }));
+    bench.script.answer(|_| Err(WriteError::Hold { cause: cause() }));
+    bench.push(&["1"], false);
+    super::until("a try", || bench.script.calls.load(Ordering::SeqCst) == 1).await;
+    let started = tokio::time::Instant::now();
+    let (script, _) = bench.finish().await;
+    assert_eq!(script.lines(), ["1"], "the backend is back");
+    assert_eq!(started.elapsed().as_secs(), 1, "one more second after the second refusal");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_everything_does_not_look_well_until_it_takes_something() {
+    let bench = start("d14", 1 << 20);
+    let refuse = |_: &[String]| Err(WriteError::Refuse { cause: cause() });
+    (0..3).for_each(|_| bench.script.answer(refuse));
+    bench.push(&["1", "2"], true);
+    super::until("refused", || bench.script.fates.lock().unwrap().len() == 1).await;
+    assert_eq!(bench.state.condition(), Condition::Rejecting);
+    bench.push(&["3"], true);
+    super::until("taken", || bench.script.lines().len() == 1).await;
+    assert_eq!(bench.state.condition(), Condition::Active);
+    bench.finish().await;
+}
+
+#[test]
+fn dead_letters_are_for_their_owner_only_and_are_counted_when_they_are_on_disk() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::new("h".into(), Vec::new());
+    let piece =
+        Piece::whole(Arc::new(log_batch("in", &Arc::new(Labels::new([("a", "b")])), &["x"])));
+    let nowhere = DeadLetters::new(&folder.path().join("gone"), Arc::clone(&telemetry));
+    assert!(nowhere.write("out", &piece, &[0], "no").is_err());
+    assert_eq!(telemetry.json()["dead_letters"], 0);
+    let letters = DeadLetters::new(folder.path(), Arc::clone(&telemetry));
+    letters.write("out", &piece, &[0], "no").unwrap();
+    assert_eq!(telemetry.json()["dead_letters"], 1);
+    let file = std::fs::metadata(folder.path().join("dead-letters.jsonl")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }

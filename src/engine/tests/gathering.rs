@@ -32,3 +32,35 @@ async fn a_hung_collector_does_not_stop_the_others_and_is_not_called_again() {
     running.stop().await;
     assert!(script("g1-out").lines().len() >= 5);
 }
+
+#[test]
+fn a_moment_is_gathered_once_though_the_clock_is_slowed_down_or_set() {
+    let schedule =
+        Schedule { interval: Duration::from_secs(10), round: true, delay: Duration::ZERO };
+    let ms = Duration::from_millis;
+    assert_eq!(schedule.after(20_000, 20_003), (ms(9_997), 30_000));
+    assert_eq!(schedule.after(20_000, 19_995), (ms(10_005), 30_000), "woken 5 ms early");
+    assert_eq!(schedule.after(3_600_000, 19_995), (ms(5), 20_000), "set back by an hour");
+    assert_eq!(schedule.after(20_000, 3_600_005), (ms(9_995), 3_610_000), "suspended for an hour");
+    let late = Schedule { delay: Duration::from_secs(9), ..schedule };
+    assert!(!late.is_stale(20_000, 29_100) && late.is_stale(20_000, 39_100));
+}
+
+#[test]
+fn jitter_is_never_longer_than_the_inputs_own_interval() {
+    let second = Duration::from_secs(1);
+    let schedule = Schedule::new(second, true, Duration::from_secs(8), "some host");
+    assert!(!schedule.delay.is_zero() && schedule.delay < second, "{schedule:?}");
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_takes_nothing_of_what_others_gathered() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = shared(folder.path());
+    let text = "[agent]\ninterval = \"200ms\"\nflush_interval = \"10ms\"\n[[inputs.poll]]\nalias = \"g2\"\nstuck_last = true\n[[outputs.scripted]]\nalias = \"g2-out\"\n";
+    let plan = plan(text, &shared);
+    let running = pipeline::start(&plan, &shared).unwrap();
+    until("two gathers", || script("g2-out").lines().len() >= 2).await;
+    running.stop().await;
+    assert_eq!(script("g2-out").lines()[..2], ["0", "1"], "the first was gathered before it hung");
+}

@@ -102,3 +102,19 @@ async fn from_and_filters_choose_what_an_output_gets() {
     assert_eq!(script("l8-from").lines(), TEN);
     assert_eq!(script("l8-tag").lines(), TEN);
 }
+
+#[tokio::test]
+async fn an_observer_that_panics_when_it_is_shown_goes_on() {
+    let text = "[[inputs.lines]]\nalias = \"l9\"\n[[processors.count]]\nalias = \"l9-shy\"\nshy = true\n[[outputs.scripted]]\nalias = \"l9-out\"\nfrom = [\"l9-shy\"]\n";
+    run(text, || script("l9-out").lines().len() == 10).await;
+    assert_eq!(script("l9-shy").calls.load(Ordering::SeqCst), 1, "saved at the end");
+}
+
+#[tokio::test]
+async fn an_input_that_does_not_stop_leaves_time_for_the_others() {
+    let text = "[[inputs.lines]]\nalias = \"l10\"\nstubborn = true\n[[processors.count]]\nalias = \"l10-count\"\n[[outputs.scripted]]\nalias = \"l10-out\"\n";
+    let started = std::time::Instant::now();
+    run(text, || script("l10").fates.lock().unwrap().len() == 10).await;
+    assert!(started.elapsed() < Duration::from_secs(8), "the deadline is 2s");
+    assert_eq!(script("l10-count").calls.load(Ordering::SeqCst), 1, "saved at the end");
+}

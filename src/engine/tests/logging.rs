@@ -52,6 +52,8 @@ fn the_same_line_again_is_folded_and_another_is_not() {
 fn a_text_from_outside_cannot_begin_a_line_of_its_own() {
     let lines = logged(Format::Text, true, || tracing::warn!("bad\n<3>forged"));
     assert_eq!(lines, ["<4>bad\\n<3>forged\n"]);
+    let lines = logged(Format::Text, true, || tracing::warn!(error = "\x1b[2Jgone", "bad"));
+    assert_eq!(lines, ["<4>bad error=\\u{1b}[2Jgone\n"], "nor speak to the terminal");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod delivery;
 mod gathering;
 mod lifecycle;
 mod logging;
+mod memory;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -106,7 +107,7 @@ impl Plugin for Scripted {
 
 /// An input that emits ten lines "0".."9", one a batch, and hears their fates; panics in its first run when told.
 struct Lines;
-struct LinesService(Arc<str>, Arc<Labels>, bool);
+struct LinesService(Arc<str>, Arc<Labels>, bool, bool);
 #[async_trait::async_trait]
 impl Service for LinesService {
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
@@ -119,6 +120,10 @@ impl Service for LinesService {
             batch.permit = Some(out.reserve(100).await);
             out.send(batch).await;
         }
+        while self.3 && !stop.finished.is_cancelled() {
+            out.send(log_batch(&self.0, &self.1, &["more"])).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         drop(out);
         stop.finished.cancelled().await;
         Ok(())
@@ -128,15 +133,18 @@ impl Service for LinesService {
 #[serde(default, deny_unknown_fields)]
 struct LinesConfig {
     panic: bool,
+    /// Goes on reading when it is told to stop.
+    stubborn: bool,
 }
 impl Plugin for Lines {
     type Kind = Input;
     type Config = LinesConfig;
     const NAME: &'static str = "lines";
-    const SAMPLE: &'static str = "[[inputs.lines]]\n# panic = false\n";
+    const SAMPLE: &'static str = "[[inputs.lines]]\n# panic = false\n# stubborn = false\n";
     fn build(config: LinesConfig, context: &Context) -> Result<Input, Vec<ConfigError>> {
         let (alias, tags) = (Arc::clone(&context.alias), Arc::clone(&context.tags));
-        Ok(Input::Service(Box::new(LinesService(alias, tags, config.panic))))
+        let LinesConfig { panic, stubborn } = config;
+        Ok(Input::Service(Box::new(LinesService(alias, tags, panic, stubborn))))
     }
 }
 
@@ -164,24 +172,30 @@ impl Gather for Stuck {
 #[serde(default, deny_unknown_fields)]
 struct PollConfig {
     stuck: bool,
+    stuck_last: bool,
 }
 impl Plugin for Poll {
     type Kind = Input;
     type Config = PollConfig;
     const NAME: &'static str = "poll";
-    const SAMPLE: &'static str = "[[inputs.poll]]\n# stuck = false\n";
+    const SAMPLE: &'static str = "[[inputs.poll]]\n# stuck = false\n# stuck_last = false\n";
     fn build(config: PollConfig, context: &Context) -> Result<Input, Vec<ConfigError>> {
         let stuck = script(&format!("{}-stuck", context.alias));
         let series = Series::new("ticks", Kind::Counter, context.tags.iter());
         let deadline = Duration::from_millis(100);
-        Ok(Input::Gather(vec![
-            Collector { name: "stuck", deadline, gather: Box::new(Stuck(stuck, config.stuck)) },
+        let hangs = config.stuck || config.stuck_last;
+        let mut collectors = vec![
+            Collector { name: "stuck", deadline, gather: Box::new(Stuck(stuck, hangs)) },
             Collector {
                 name: "ticks",
                 deadline,
                 gather: Box::new(Ticks(script(&context.alias), series)),
             },
-        ]))
+        ];
+        if config.stuck_last {
+            collectors.reverse();
+        }
+        Ok(Input::Gather(collectors))
     }
 }
 
@@ -217,7 +231,13 @@ impl Plugin for Strip {
 
 /// An observer that emits one metric for each batch it sees: how many events that had.
 struct Count;
-struct DoCount(Arc<Script>, Arc<Series>);
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CountConfig {
+    /// Panics when it is asked how it is.
+    shy: bool,
+}
+struct DoCount(Arc<Script>, Arc<Series>, bool);
 impl Observer for DoCount {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
         self.0.taken.lock().unwrap().push(vec![batch.origin.to_string()]);
@@ -225,6 +245,10 @@ impl Observer for DoCount {
         emit.push(Events::Metrics(vec![Metric { series: Arc::clone(&self.1), time_ms: 0, value }]));
     }
     fn tick(&mut self, _: i64, _: &mut Emit) {}
+    fn status(&self) -> serde_json::Value {
+        assert!(!self.2, "as asked");
+        serde_json::Value::Null
+    }
     fn snapshot(&self) -> Option<Vec<u8>> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         Some(Vec::new())
@@ -232,12 +256,12 @@ impl Observer for DoCount {
 }
 impl Plugin for Count {
     type Kind = Processor;
-    type Config = NoOptions;
+    type Config = CountConfig;
     const NAME: &'static str = "count";
-    const SAMPLE: &'static str = "[[processors.count]]\n";
-    fn build(_: NoOptions, context: &Context) -> Result<Processor, Vec<ConfigError>> {
+    const SAMPLE: &'static str = "[[processors.count]]\n# shy = false\n";
+    fn build(config: CountConfig, context: &Context) -> Result<Processor, Vec<ConfigError>> {
         let series = Series::new("count", Kind::Gauge, context.tags.iter());
-        Ok(Processor::Observer(Box::new(DoCount(script(&context.alias), series))))
+        Ok(Processor::Observer(Box::new(DoCount(script(&context.alias), series, config.shy))))
     }
 }
 

@@ -46,12 +46,25 @@ export function bytes(value) {
   return `${value < 0 ? '-' : ''}${trim(size, 3)} ${['KiB', 'MiB', 'GiB', 'TiB', 'PiB'][unit]}`;
 }
 
-/** A signal's value; what its name says about its unit is all that is known. */
+const units = new Map(); // signal -> '%', 'share', 'B', 's', or nothing
+
+/** Takes the units that signals are reported with. */
+export function knowUnits(signals) {
+  for (const { name, unit } of signals) units.set(name, unit);
+}
+
+export const unitOf = (name) => units.get(name);
+
+/** A signal's value in its unit. */
 export function inUnit(name, value) {
-  const text = String(name);
-  if (/(^|_)(bytes|mem|memory)(_|$)/.test(text) && !/percent|ratio|share/.test(text)) return bytes(value);
-  if (/percent|(^|_)usage(_|$)/.test(text) && isNumber(value)) return `${number(value)} %`;
-  return number(value);
+  if (!isNumber(value)) return '–';
+  switch (units.get(name)) {
+    case '%': return `${number(value)} %`;
+    case 'share': return `${number(100 * value)} %`;
+    case 'B': return bytes(value);
+    case 's': return value === 0 ? '0 s' : micros(1e6 * value);
+    default: return number(value);
+  }
 }
 
 /** 340 us, 12 ms, 3.4 s. */

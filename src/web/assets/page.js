@@ -1,6 +1,6 @@
 // The page: asks the agent every two seconds, says how things are, and shows signals, incidents and plugins.
 
-import { ask, bytes, clock, count, duration, el, isNumber, micros, moment, number, roughly, setText } from './format.js';
+import { ask, bytes, clock, count, duration, el, isNumber, knowUnits, micros, moment, number, roughly, setText } from './format.js';
 import { fetchIncidents, listIncidents, showIncidents } from './incidents.js';
 import { showSignals, showSpan } from './signals.js';
 import { groupsOf } from './status.js';
@@ -158,9 +158,10 @@ async function refresh() {
 }
 
 function show(status) {
+  const groups = groupsOf(status);
+  for (const group of groups) knowUnits(group.signals);
   const incidents = listIncidents();
   showHead(status);
-  const groups = groupsOf(status);
   showVerdict(status, groups, incidents);
   showTotals(status);
   showIncidents(byId('incidents'), incidents, status.now_ms ?? Date.now());

@@ -1,10 +1,10 @@
 // Live signals: one group of charts for each group of each detector. Values of the past come from /api/frames, where
 // expected values and bands are not kept; those are drawn from the moment the page was opened.
 
-import { ask, clock, duration, el, inUnit, isNumber, number, roughly, setText } from './format.js';
+import { ask, clock, duration, el, inUnit, isNumber, number, roughly, setText, unitOf } from './format.js';
 
 const MAX_POINTS = 5000;
-const HEIGHT = 104;
+const HEIGHT = 108;
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power); // steps of an axis in bytes
 const groups = new Map(); // detector and group -> everything about it
 let shownMs = 3600e3;
@@ -63,7 +63,7 @@ function makeGroup({ detector, name, history }) {
 function update(group, report) {
   setText(group.chip, report.state);
   group.chip.dataset.tone = { ready: 'good', learning: 'info', blind: 'warn' }[report.state] ?? 'info';
-  const told = [];
+  const told = report.state === 'waiting' ? ['none of its metrics has come yet'] : [];
   if (report.state === 'learning' && isNumber(report.readyInMs)) told.push(`ready in ${roughly(report.readyInMs)}`);
   if (isNumber(report.learntFrames)) told.push(`learned from ${number(report.learntFrames)} frames`);
   if (isNumber(report.intervalMs)) told.push(`a frame every ${duration(report.intervalMs)}`);
@@ -71,7 +71,7 @@ function update(group, report) {
   showModels(group, report.models);
   for (const { name } of report.signals) if (!group.signals.has(name)) addSignal(group, name);
   const reported = new Map(report.signals.map((signal) => [signal.name, signal]));
-  for (const [name, signal] of group.signals) describe(signal, reported.get(name) ?? { name, missing: true });
+  for (const [name, signal] of group.signals) describe(signal, reported.get(name) ?? { name });
   if (group.signals.size !== group.names.length) {
     group.names = [...group.signals.keys()];
     loadPast(group, shownMs);
@@ -125,9 +125,9 @@ function addSignal(group, name) {
 function describe(signal, report) {
   signal.latest = report;
   const { name, value, expected, lower, upper } = report;
-  const out = !report.missing && ((isNumber(upper) && value > upper) || (isNumber(lower) && value < lower));
+  const out = isNumber(value) && ((isNumber(upper) && value > upper) || (isNumber(lower) && value < lower));
   signal.element.dataset.out = out ? 'yes' : 'no';
-  setText(signal.value, report.missing || !isNumber(value) ? 'missing' : inUnit(name, value));
+  setText(signal.value, !isNumber(value) ? 'missing' : inUnit(name, value));
   const range = isNumber(lower) && isNumber(upper) ? ` (${inUnit(name, lower)} – ${inUnit(name, upper)})` : '';
   signal.text = isNumber(expected) ? `expected ${inUnit(name, expected)}${range}` : 'nothing expected yet';
   if (!signal.hovered) setText(signal.usual, signal.text);
@@ -137,7 +137,7 @@ function append(group, timeMs, reported) {
   group.times.push(timeMs);
   for (const [name, signal] of group.signals) {
     const point = reported.get(name) ?? {};
-    const values = [point.lower, point.upper, point.expected, point.missing ? null : point.value];
+    const values = [point.lower, point.upper, point.expected, point.value];
     values.forEach((value, at) => signal.points[at].push(finite(value)));
   }
   const excess = group.times.length - MAX_POINTS;
@@ -183,17 +183,22 @@ function fit(group) {
   }
 }
 
-/** The range of what is shown, with room above and below; a flat line in the middle. */
-function range(chart, low, high) {
-  if (!isNumber(low) || !isNumber(high)) return [0, 1];
-  const room = (high - low) * 0.12 || Math.abs(high) * 0.2 || 1;
+/** The range of what is shown, with room above and below; a flat line in the middle. A wide band does not make the line flat. */
+function rangeOf(signal, least, most) {
+  if (!isNumber(least) || !isNumber(most)) return [0, 1];
+  const { lower, upper } = signal.latest ?? {};
+  const reach = Math.max(most - least, Math.abs(most) / 2);
+  const low = isNumber(lower) ? Math.min(least, Math.max(lower, least - reach)) : least;
+  const high = isNumber(upper) ? Math.max(most, Math.min(upper, most + reach)) : most;
+  // Little moves are drawn little, and the marks of the axis differ in the three digits that are shown.
+  const room = high > low ? Math.max((high - low) * 0.12, Math.abs(high) * 0.02) : Math.abs(high) * 0.2 || 1;
   return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
 }
 
 function makeChart(group, signal) {
   const font = '11px system-ui, sans-serif';
   const axis = { font, stroke: () => colors.muted, ticks: { show: false } };
-  const hidden = { stroke: () => 'transparent', width: 0, points: { show: false } };
+  const hidden = { auto: false, stroke: () => 'transparent', width: 0, points: { show: false } };
   const options = {
     width: Math.max(120, Math.floor(signal.holder.clientWidth)),
     height: HEIGHT,
@@ -202,18 +207,18 @@ function makeChart(group, signal) {
     cursor: { y: false, drag: { x: false, y: false }, sync: { key: group.key }, points: { size: 6 } },
     scales: {
       x: { range: (chart, low, high) => (isNumber(high) ? [Math.max(low, high - shownMs / 1000), high + Math.max(2, Math.min(high - low, shownMs / 1000) * 0.03)] : [0, 1]) },
-      y: { range },
+      y: { range: (chart, low, high) => rangeOf(signal, low, high) },
     },
     axes: [
-      { ...axis, size: 20, gap: 2, space: 70, grid: { show: false }, values: (chart, splits) => splits.map((at) => (shownMs > 300e3 && splits.length > 1 && splits[1] - splits[0] >= 60 ? clock(at * 1000).slice(0, 5) : clock(at * 1000))) },
-      { ...axis, size: 54, gap: 4, space: 26, ...(/bytes/.test(signal.name) ? { incrs: POWERS } : {}), grid: { stroke: () => colors.grid, width: 1 }, values: (chart, splits) => splits.map((at) => inUnit(signal.name, at).replace(' %', '%')) },
+      { ...axis, size: 24, gap: 7, space: 70, grid: { show: false }, values: (chart, splits) => splits.map((at) => (shownMs > 300e3 && splits.length > 1 && splits[1] - splits[0] >= 60 ? clock(at * 1000).slice(0, 5) : clock(at * 1000))) },
+      { ...axis, size: 54, gap: 4, space: 26, ...(unitOf(signal.name) === 'B' ? { incrs: POWERS } : {}), grid: { stroke: () => colors.grid, width: 1 }, values: (chart, splits) => splits.map((at) => inUnit(signal.name, at).replace(' %', '%')) },
     ],
     series: [
       {},
       hidden,
       hidden,
       { stroke: () => colors.expected, width: 1, dash: [4, 4], points: { show: false } },
-      { stroke: () => colors.value, width: 1.6, points: { show: false } },
+      { stroke: () => colors.value, width: 1.6, points: { show: (chart) => chart.data[0].length < 4, size: 5, fill: () => colors.value } },
     ],
     bands: [{ series: [2, 1], fill: () => colors.band }],
     hooks: { drawClear: [(chart) => drawBandNow(chart, signal)], setCursor: [(chart) => readOut(chart, signal)] },

@@ -18,34 +18,41 @@ const MINUTE_MS: i64 = 60_000;
 /// A made-up signal: its level, how much it moves, how much it shakes, and how much the incident multiplies it.
 struct Signal {
     name: &'static str,
+    unit: &'static str,
     level: f64,
     wave: f64,
     noise: f64,
     fault: f64,
 }
 
-const fn signal(name: &'static str, level: f64, wave: f64, noise: f64, fault: f64) -> Signal {
-    Signal { name, level, wave, noise, fault }
+const fn signal(
+    (name, unit): (&'static str, &'static str),
+    level: f64,
+    wave: f64,
+    noise: f64,
+    fault: f64,
+) -> Signal {
+    Signal { name, unit, level, wave, noise, fault }
 }
 
 const HOST: [Signal; 8] = [
-    signal("cpu_usage_active", 23.0, 3.0, 1.3, 1.35),
-    signal("cpu_usage_iowait", 1.2, 0.2, 0.3, 1.0),
-    signal("mem_used_percent", 61.0, 0.6, 0.1, 1.0),
-    signal("system_load1", 1.4, 0.15, 0.12, 1.3),
-    signal("disk_used_percent", 72.4, 0.1, 0.02, 1.0),
-    signal("diskio_write_bytes", 3.4e6, 4e5, 5e5, 1.1),
-    signal("net_bytes_sent", 8.1e6, 8e5, 6e5, 0.7),
-    signal("netstat_tcp_established", 212.0, 12.0, 6.0, 1.2),
+    signal(("cpu_usage_active", "%"), 23.0, 3.0, 1.3, 1.35),
+    signal(("cpu_usage_iowait", "%"), 1.2, 0.2, 0.3, 1.0),
+    signal(("mem_used_percent", "%"), 61.0, 0.6, 0.1, 1.0),
+    signal(("system_load1", ""), 1.4, 0.15, 0.12, 1.3),
+    signal(("disk_used_percent", "%"), 72.4, 0.1, 0.02, 1.0),
+    signal(("diskio_write_bytes", "B"), 3.4e6, 4e5, 5e5, 1.1),
+    signal(("net_bytes_sent", "B"), 8.1e6, 8e5, 6e5, 0.7),
+    signal(("netstat_tcp_established", ""), 212.0, 12.0, 6.0, 1.2),
 ];
 
 const WEB: [Signal; 6] = [
-    signal("requests", 842.0, 60.0, 34.0, 1.0),
-    signal("error_rate", 0.012, 0.002, 0.003, 24.0),
-    signal("errors", 10.0, 2.0, 2.5, 24.0),
-    signal("requests_per_session", 7.1, 0.5, 0.3, 1.45),
-    signal("sessions", 119.0, 9.0, 5.0, 0.7),
-    signal("latency_p95", 0.182, 0.02, 0.012, 2.6),
+    signal(("requests", ""), 842.0, 60.0, 34.0, 1.0),
+    signal(("error_rate", "share"), 0.012, 0.002, 0.003, 24.0),
+    signal(("errors", ""), 10.0, 2.0, 2.5, 24.0),
+    signal(("requests_per_session", ""), 7.1, 0.5, 0.3, 1.45),
+    signal(("sessions", ""), 119.0, 9.0, 5.0, 0.7),
+    signal(("latency_p95", "s"), 0.182, 0.02, 0.012, 2.6),
 ];
 
 fn now_ms() -> i64 {
@@ -198,25 +205,24 @@ fn group(name: &str, signals: &[Signal], fault_ms: i64, models: [f64; 2]) -> Val
     let shape = |signal: &Signal| {
         let middle = expected(signal, time_ms);
         json!({
-            "name": signal.name, "value": value(signal, time_ms, fault_ms), "expected": middle,
+            "name": signal.name, "unit": signal.unit, "value": value(signal, time_ms, fault_ms), "expected": middle,
             "lower": (middle - half_band(signal)).max(0.0), "upper": middle + half_band(signal),
-            "missing": false,
         })
     };
     json!({
-        "group": name, "time_ms": time_ms, "score": models[1], "threshold": 1.0,
-        "models": [["isolation_forest", models[0]], ["robust_z", models[1]]],
+        "group": name, "state": "ready", "ready_in_s": null, "time_ms": time_ms,
+        "model": { "frames": 12_240 }, "score": models[1],
+        "models": [
+            { "name": "isolation_forest", "score": models[0], "boundary": 0.58 },
+            { "name": "robust_z", "score": models[1], "boundary": 1.0 },
+        ],
         "signals": signals.iter().map(shape).collect::<Vec<_>>(),
         "incident": null,
     })
 }
 
 fn detector(groups: &[Value]) -> Value {
-    json!({
-        "state": "ready", "ready_in_ms": null, "interval_ms": INTERVAL_MS,
-        "model": { "name": "isolation_forest", "trained_ms": 0, "rows": 12_240 },
-        "groups": groups,
-    })
+    json!({ "frame_interval_s": INTERVAL_MS as f64 / 1000.0, "groups": groups })
 }
 
 fn plugin(kind: &str, name: &str, alias: &str, rate: f64, bytes_rate: f64) -> Value {

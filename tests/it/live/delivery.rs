@@ -45,6 +45,11 @@ fn kept(loki: &Server, file: &Path, written: Written) -> Count {
     count(lines.iter().map(|line| line.text.as_str()), written)
 }
 
+/// Waits until this much time has passed since `start`.
+fn wait_until(start: Instant, seconds: f64) {
+    pause((seconds - start.elapsed().as_secs_f64()).max(0.0));
+}
+
 fn pause(seconds: f64) {
     std::thread::sleep(Duration::from_secs_f64(seconds));
 }
@@ -87,6 +92,7 @@ fn every_line_arrives_exactly_once_and_in_order_through_orderly_restarts_too() {
     assert!(agent.stop() < Duration::from_secs(5));
 }
 
+/// The memory is small, so that it is full long before Loki is back: then the file is the buffer, and it is rotated twice.
 #[test]
 fn nothing_is_lost_when_loki_is_dead_for_20_s_and_metrics_and_page_go_on() {
     if !asked() {
@@ -99,7 +105,7 @@ fn nothing_is_lost_when_loki_is_dead_for_20_s_and_metrics_and_page_go_on() {
     let file = folder.path().join("app.log");
     let writer = Writer::start(&file, RATE);
     let config = format!(
-        "[agent]\ninterval = \"1s\"\n[[inputs.system]]\n{}\n[[outputs.victoriametrics]]\nurl = \"{}\"\n",
+        "[agent]\ninterval = \"1s\"\nmemory = \"4MiB\"\n[[inputs.system]]\n{}\n[[outputs.victoriametrics]]\nurl = \"{}\"\n",
         config(&[&file], &tap.url),
         vm.url
     );
@@ -117,7 +123,14 @@ fn nothing_is_lost_when_loki_is_dead_for_20_s_and_metrics_and_page_go_on() {
     });
     let page = get(&format!("{}/", agent.page)).unwrap();
     assert!(page.contains("<html"), "the page answers: {page}");
-    pause((20.0 - killed.elapsed().as_secs_f64()).max(0.0));
+    for (seconds, rotate) in
+        [(8.0, Writer::rename_and_create as fn(&Writer)), (13.0, Writer::copy_and_truncate)]
+    {
+        wait_until(killed, seconds);
+        rotate(&writer);
+    }
+    let memory = agent.status()["memory"].clone();
+    wait_until(killed, 20.0);
     let (meanwhile, state) = (newest_sample(&vm) - newest, agent.plugin("loki"));
     assert!(meanwhile > 10.0, "samples of {meanwhile} s came while Loki was dead");
     assert!(state["state"] == "retrying" && !state["last_error"].is_null(), "{state}");
@@ -130,7 +143,7 @@ fn nothing_is_lost_when_loki_is_dead_for_20_s_and_metrics_and_page_go_on() {
     let found = kept(&loki, &file, written);
     eprintln!(
         "Loki dead for {dead:?}: wrote {written:?} at {rate:.0}/s, {before} taken before; all at the tap {recovered:?} after; \
-         tap {tapped:?} ({} again); Loki {found:?} ({} again); samples of {meanwhile:.0} s meanwhile; no answer to {} pushes",
+         tap {tapped:?} ({} again); Loki {found:?} ({} again); samples of {meanwhile:.0} s and memory {memory} meanwhile; no answer to {} pushes",
         tapped.again(written),
         found.again(written),
         tap.answered(0)
@@ -166,8 +179,9 @@ fn nothing_is_lost_when_the_agent_is_killed_and_the_file_is_rotated() {
     }
     let folder = tempfile::tempdir().unwrap();
     let loki = Server::start("loki", folder.path());
-    let tap = Tap::start(Mode::Forward(loki.url.clone()));
+    let tap = Tap::start(Mode::Slow(loki.url.clone(), Duration::from_millis(500)));
     killed_under_load(&loki, &tap, folder.path());
+    tap.set(Mode::Forward(loki.url.clone()));
     rotated_under_load(&loki, &tap, folder.path());
     rotated_while_dead(&loki, &tap, folder.path());
 }
@@ -236,7 +250,11 @@ fn rotated_while_dead(loki: &Server, tap: &Tap, folder: &Path) {
         pause(2.3);
         agent.kill();
         pause(0.4);
-        if nth % 2 == 0 { writer.rename_and_create() } else { writer.copy_and_truncate() }
+        if nth % 2 == 0 {
+            writer.rename_and_create()
+        } else {
+            writer.copy_and_truncate()
+        }
         pause(0.4);
         agent.again();
     }

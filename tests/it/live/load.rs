@@ -87,16 +87,15 @@ impl Writer {
     }
 
     fn make_room(&self) {
-        for number in (1..9).rev() {
+        for number in (1..99).rev() {
             if self.rotated(number).exists() {
                 std::fs::rename(self.rotated(number), self.rotated(number + 1)).unwrap();
             }
         }
     }
 
-    /// What is written so far.
-    pub(crate) fn written(&self) -> Written {
-        self.out.lock().unwrap().written
+    pub(crate) fn numbered(&self) -> u64 {
+        self.out.lock().unwrap().written.numbered
     }
 
     /// Stops; all that it wrote, and its lines a second.
@@ -153,7 +152,7 @@ pub(crate) struct Count {
 pub(crate) fn count<'a>(lines: impl Iterator<Item = &'a str>, written: Written) -> Count {
     let mut count =
         Count { lines: 0, distinct: 0, same: 0, missing: vec![], strange: vec![], backwards: 0 };
-    let (mut seen, mut last) = (BTreeSet::new(), None);
+    let (mut seen, mut last) = (BTreeSet::<u64>::new(), None);
     for line in lines {
         count.lines += 1;
         if line == SAME {

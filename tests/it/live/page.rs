@@ -1,13 +1,15 @@
 //! A real browser on the agent's page: Chromium, driven through chromedriver's WebDriver protocol (w3.org/TR/webdriver2;
 //! `se/log` is chromedriver's own).
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stack::{get, post, repository, request, until};
+use super::stack::{repository, until};
 
 /// Sandbox and profile as `shared/reference/servers.md` found to work everywhere; nothing that asks the network.
 const FLAGS: [&str; 8] = [
@@ -24,6 +26,7 @@ const FLAGS: [&str; 8] = [
 /// A browser with one window.
 pub(crate) struct Browser {
     driver: Child,
+    port: u16,
     session: String,
 }
 
@@ -38,10 +41,9 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut browser = Browser { driver, session: String::new() };
-        let url = format!("http://127.0.0.1:{port}");
-        let status = format!("{url}/status");
-        until("chromedriver", Duration::from_secs(30), || get(&status).is_ok());
+        let mut browser = Browser { driver, port, session: String::new() };
+        let answers = || order(port, "GET", "/status", "").is_ok();
+        until("chromedriver", Duration::from_secs(30), answers);
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", dir.join("profile").display()));
         flags.push(format!("--window-size={width},{height}"));
@@ -50,8 +52,8 @@ impl Browser {
             "goog:chromeOptions": {"args": flags, "binary": tool("chromium")},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let answer = value(&post(&format!("{url}/session"), &wish.to_string()).unwrap());
-        browser.session = format!("{url}/session/{}", answer["sessionId"].as_str().unwrap());
+        let answer = order(port, "POST", "/session", &wish.to_string()).unwrap();
+        browser.session = format!("/session/{}", answer["sessionId"].as_str().unwrap());
         browser
     }
 
@@ -95,15 +97,16 @@ impl Browser {
     }
 
     fn tell(&self, what: &str, body: &Value) -> Value {
-        let answer = post(&format!("{}/{what}", self.session), &body.to_string());
-        value(&answer.unwrap_or_else(|error| panic!("{what} {body}: {error}")))
+        let path = format!("{}/{what}", self.session);
+        let answer = order(self.port, "POST", &path, &body.to_string());
+        answer.unwrap_or_else(|error| panic!("{what} {body}: {error}"))
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
         if !self.session.is_empty() {
-            let _ends_chromium = request("DELETE", &self.session, "", "");
+            let _ends_chromium = order(self.port, "DELETE", &self.session, "");
         }
         let _already_gone = self.driver.kill();
         let _already_gone = self.driver.wait();
@@ -126,8 +129,31 @@ fn tool(name: &str) -> String {
     path.unwrap_or_else(|| panic!("no {name}: {}", String::from_utf8_lossy(&output.stderr))).into()
 }
 
-fn value(answer: &str) -> Value {
-    serde_json::from_str::<Value>(answer).unwrap()["value"].take()
+/// One request to chromedriver; the `value` of its answer. It speaks HTTP/1.1 only, and keeps the connection open.
+fn order(port: u16, method: &str, path: &str, body: &str) -> Result<Value, String> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(said)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(said)?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .map_err(said)?;
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    while reader.read_line(&mut head).map_err(said)? > 2 {
+        let line = head.lines().last().unwrap_or_default().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut answer = vec![0; length];
+    reader.read_exact(&mut answer).map_err(said)?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let good = head.split(' ').nth(1) == Some("200");
+    let value = serde_json::from_str::<Value>(&text).ok().filter(|_| good);
+    value.map(|mut value| value["value"].take()).ok_or(text)
 }
 
 /// Base64 (RFC 4648) without line breaks.

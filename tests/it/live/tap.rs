@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use prost::Message as _;
 
@@ -60,7 +61,9 @@ pub(crate) struct Pair {
 pub(crate) enum Mode {
     /// Hands it to the server at this address.
     Forward(String),
-    /// Answers with this status.
+    /// The same, and the answer comes this much later: a request is under way most of the time.
+    Slow(String, Duration),
+    /// Answers with this status; hangs up without an answer when it is 0.
     Answer(u16),
 }
 
@@ -150,6 +153,12 @@ fn while_good(stream: &TcpStream, shared: &Shared) {
         let request = path.ends_with("/push").then(|| decode(&body));
         let answer = match mode {
             Mode::Forward(url) => forward(&url, &path, &body),
+            Mode::Slow(url, wait) => {
+                let answer = forward(&url, &path, &body);
+                std::thread::sleep(wait);
+                answer
+            }
+            Mode::Answer(0) => None,
             Mode::Answer(status) => Some((status, Vec::new())),
         };
         if let Some(request) = request {

@@ -20,8 +20,16 @@ const CLIENTS: f64 = 48.0;
 /// The one that floods.
 const FLOODER: u8 = 222;
 const AGENTS: [&str; 5] = ["Firefox/140.0", "Chrome/141.0", "Safari/18.1", "curl/8.9", "bot/2"];
-const PATHS: [&str; 8] =
-    ["/", "/", "/cart", "/item/7", "/item/12?ref=mail", "/search?q=shoe", "/login", "/img/logo.png"];
+const PATHS: [&str; 8] = [
+    "/",
+    "/",
+    "/cart",
+    "/item/7",
+    "/item/12?ref=mail",
+    "/search?q=shoe",
+    "/login",
+    "/img/logo.png",
+];
 /// Of all requests, always.
 const NOT_FOUND: f64 = 0.015;
 const ERRORS: f64 = 0.003;

@@ -187,3 +187,26 @@ async fn what_was_never_acknowledged_is_read_again_after_a_kill() {
     assert_eq!(agent.lines(3).await, expected(0..3));
     agent.finish().await;
 }
+
+#[tokio::test]
+async fn files_rotated_one_after_the_other_are_finished_in_their_order_after_a_restart() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..10));
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(10).await;
+    let all = agent.memory.acquire(agent.memory.capacity()).await; // reading stops
+    place.append("a.log", numbered(10..3000));
+    place.rename("a.log", "a.log.1");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await; // the kernel's clock for files ticks every 4 ms
+    place.append("a.log", numbered(3000..6000));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // as long as it likes to look around
+    agent.kill().await;
+    drop(all);
+    place.rename("a.log.1", "a.log.2");
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", numbered(6000..9000));
+    let options = format!("{BEGINNING}\nread_chunk = \"4KiB\"");
+    let mut agent = place.start("a.log", &options);
+    assert_eq!(agent.lines(8990).await, expected(10..9000));
+    agent.finish().await;
+}

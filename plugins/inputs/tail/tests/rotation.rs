@@ -133,6 +133,71 @@ async fn a_copy_that_matches_the_globs_is_not_read_twice() {
 }
 
 #[tokio::test]
+async fn an_empty_file_between_two_others_keeps_their_order() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..10));
+    let mut agent = place.start("a.log", &format!("{BEGINNING}\nread_chunk = \"4KiB\""));
+    agent.lines(10).await;
+    let all = agent.memory.acquire(agent.memory.capacity()).await;
+    place.append("a.log", numbered(10..3000));
+    place.rename("a.log", "a.log.2");
+    place.append("a.log", "");
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await; // as long as it likes to look around
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", numbered(3000..6000));
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    drop(all);
+    assert_eq!(agent.lines(5990).await, expected(10..6000));
+    agent.finish().await;
+}
+
+/// The output is down and memory is full: rotated, and then copied and truncated, before a byte of the new file was read.
+async fn rotated_and_truncated_unread(restarts: bool, after: &str) {
+    let place = Place::new();
+    place.append("a.log", numbered(0..10));
+    let mut agent = place.start("a.log", BEGINNING);
+    agent.lines(10).await;
+    let all = agent.memory.acquire(agent.memory.capacity()).await;
+    place.append("a.log", numbered(10..20));
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", numbered(20..30));
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await; // as long as it likes to look around
+    let running = if restarts {
+        agent.kill().await;
+        None
+    } else {
+        Some(agent)
+    };
+    place.rename("a.log.1", "a.log.2");
+    place.copy("a.log", "a.log.1");
+    place.truncate("a.log");
+    place.append("a.log", after);
+    let mut agent = running.unwrap_or_else(|| place.start("a.log", BEGINNING));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    drop(all);
+    let lines = agent.lines(20 + after.lines().count()).await;
+    assert_eq!(lines[..20], expected(10..30));
+    assert_eq!(lines[20..].join("\n"), after.trim_end());
+    agent.is_silent().await;
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn what_copytruncate_cut_off_before_it_was_read_is_read_from_the_copy() {
+    rotated_and_truncated_unread(false, "after\n").await;
+}
+
+#[tokio::test]
+async fn what_grew_again_after_it_was_cut_off_unread_is_known_by_its_beginning() {
+    rotated_and_truncated_unread(false, &numbered(100..140)).await;
+}
+
+#[tokio::test]
+async fn what_was_cut_off_unread_while_the_agent_was_killed_is_read_from_the_copy() {
+    rotated_and_truncated_unread(true, "after\n").await;
+}
+
+#[tokio::test]
 async fn a_copy_of_a_file_that_is_not_truncated_is_a_file_of_its_own() {
     let place = Place::new();
     place.append("a.log", "one\n");

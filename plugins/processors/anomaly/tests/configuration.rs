@@ -87,3 +87,21 @@ fn presets_name_their_signals_once_and_resolve_all_of_them() {
         assert_eq!(limited.count(), limits, "{preset:?}");
     }
 }
+
+#[test]
+fn people_read_numbers_in_their_units() {
+    use Preset::{Host, Web};
+    let shown = |preset: Preset, name: &str, value: f64| {
+        let signals = preset.signals();
+        signals.signals[signals.index_of(name).unwrap()].unit.shown(value)
+    };
+    assert_eq!(shown(Host, "mem_used", 97.25), "97.2 %");
+    assert_eq!(shown(Host, "io_pressure", 3.0), "3 %");
+    assert_eq!(shown(Host, "cpu_busy", 0.0), "0 %");
+    assert_eq!(shown(Host, "load_per_cpu", 2.5), "2.5");
+    assert_eq!(shown(Host, "net_in_bytes", 1_500_000.0), "1.5 MB");
+    assert_eq!(shown(Web, "error_rate", 0.125), "12.5 %");
+    assert_eq!(shown(Web, "latency_p95", 0.25), "0.25 s");
+    assert_eq!(shown(Web, "bytes", 12.0), "12 B");
+    assert_eq!(shown(Web, "requests", 842.0), "842");
+}

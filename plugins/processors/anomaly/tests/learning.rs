@@ -31,6 +31,29 @@ fn while_learning_it_says_how_long_it_will_take() {
 }
 
 #[test]
+fn what_signals_are_is_told_before_the_first_frame_is_whole() {
+    let mut rig = Rig::new("preset = \"web\"");
+    assert_eq!(rig.detector.status()["groups"], serde_json::json!([]));
+    let begun_ms = rig.now_ms + 1000;
+    rig.send("nginx", &[("log_requests", 40.0), ("log_errors", 2.0)], Kind::Gauge, begun_ms);
+    let group = rig.detector.status()["groups"][0].take();
+    assert_eq!((&group["state"], &group["time_ms"]), (&"learning".into(), &begun_ms.into()));
+    let value = |group: &serde_json::Value, name: &str| {
+        let signals = group["signals"].as_array().unwrap();
+        signals.iter().find(|one| one["name"] == name).map(|one| one["value"].clone())
+    };
+    assert_eq!(value(&group, "requests"), Some(40.0.into()));
+    assert_eq!(value(&group, "error_rate"), Some(0.05.into()));
+    assert_eq!(value(&group, "sessions"), None, "of which nothing has come");
+    // The first frame began before us, so it is not judged; that is no reason to call the detector blind.
+    rig.window("nginx", &[("log_requests", 41.0)]);
+    rig.window("nginx", &[("log_requests", 42.0)]);
+    let group = rig.detector.status()["groups"][0].take();
+    assert_eq!(group["state"], "learning");
+    assert_eq!(value(&group, "requests"), Some(42.0.into()));
+}
+
+#[test]
 fn a_limit_calls_while_learning_and_its_frames_train_nothing() {
     let (mut rig, mut site) = live(2, 40.0, 0.0, 30);
     for _ in 0..10 {

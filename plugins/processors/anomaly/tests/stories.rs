@@ -83,6 +83,28 @@ fn a_flood_of_one_client_is_one_incident_that_is_confirmed_and_does_not_call() {
 }
 
 #[test]
+fn what_changed_too_little_to_matter_or_is_within_its_band_is_not_blamed_in_words() {
+    for seed in 0..5 {
+        let (mut rig, mut site) = live(seed, 60.0, 0.003, 0);
+        for flood in std::iter::repeat_n(0.0, 190).chain(std::iter::repeat_n(350.0, 6)) {
+            // As many bytes more as requests, but fewer than anybody asks about.
+            let mut window = site.next().flooded(flood);
+            window.bytes = window.requests * 17.0;
+            rig.window("nginx", &window.features());
+        }
+        assert!(!rig.incidents.is_empty());
+        for incident in &rig.incidents {
+            assert_eq!(incident.contributions[0].feature, "requests", "seed {seed}: {incident:?}");
+            for one in &incident.contributions {
+                let is_outside = one.value > one.upper || one.value < one.lower;
+                let told = incident.message.contains(&format!("{} ", one.feature));
+                assert!(is_outside || !told, "seed {seed}: {}", incident.message);
+            }
+        }
+    }
+}
+
+#[test]
 fn traffic_that_stops_calls() {
     let (mut rig, _) = live(1, 30.0, 0.0, 150);
     let nothing = Window {
