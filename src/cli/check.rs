@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Checks; exit code 78 for a wrong configuration, 1 for a backend that would not take data.
 pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::Result<ExitCode> {
     let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
-    let plan = match options.plan(&shared)? {
+    let plan = match options.plan(&shared) {
         Ok(plan) => plan,
         Err(problems) => {
             match format {

@@ -158,14 +158,11 @@ impl Options {
     }
 
     /// Reads and checks the configuration.
-    fn plan(&self, shared: &Shared) -> anyhow::Result<Result<Plan, Problems>> {
+    fn plan(&self, shared: &Shared) -> Result<Plan, Problems> {
         let main = paths::config(self.config.as_deref());
         let folder = paths::config_dir(self.config_dir.as_deref(), &main);
-        let sources = match config::read(&main, folder.as_deref()) {
-            Ok(sources) => sources,
-            Err(problems) => return Ok(Err(problems)),
-        };
-        Ok(config::plan(&sources, &REGISTRY, &Environment::process(), shared))
+        let sources = config::read(&main, folder.as_deref())?;
+        config::plan(&sources, &REGISTRY, &Environment::process(), shared)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{EXIT_CONFIG, Options, Samples, complain, paths, print};
 pub(crate) fn once(options: &Options, format: Samples) -> anyhow::Result<ExitCode> {
     options.start_log();
     let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
-    let plan = match options.plan(&shared)? {
+    let plan = match options.plan(&shared) {
         Ok(plan) => plan,
         Err(problems) => {
             complain(&problems.render());

@@ -21,7 +21,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     bound_arenas();
     options.start_log();
     let state_dir = paths::state_dir(options.state_dir.as_deref());
-    let plan = match options.plan(&Shared::inert(state_dir.clone()))? {
+    let plan = match options.plan(&Shared::inert(state_dir.clone())) {
         Ok(plan) => Arc::new(plan),
         Err(problems) => {
             complain(&problems.render());

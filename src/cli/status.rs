@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Prints how the running agent is; exit code 1 when it does not answer or a plugin is not well.
 pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCode> {
     let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
-    let plan = match options.plan(&shared)? {
+    let plan = match options.plan(&shared) {
         Ok(plan) => plan,
         Err(problems) => {
             complain(&problems.render());

@@ -206,7 +206,27 @@ fn the_slowest_active_source_holds_the_window_and_an_idle_one_does_not() {
     assert!(rows.requests().is_empty(), "source 2 has shown 12 s only");
     observe(&mut it, &mut rows, &batch("nginx", 1, vec![at(24.0)]));
     tick(&mut it, &mut rows, 15);
+    assert!(rows.requests().is_empty(), "heard up to a second later than the clock says");
+    tick(&mut it, &mut rows, 16);
     assert_eq!(rows.requests(), [(20, 2.0)], "source 2 is idle");
+}
+
+#[test]
+fn a_source_that_speaks_all_the_time_is_not_idle_between_two_ticks_that_are_a_little_apart() {
+    let (mut it, mut rows, web) =
+        (features("window = \"1s\"\nlateness = \"1s\""), Rows::default(), job("web"));
+    let at = |second| request(&web, second, "a", 200);
+    tick(&mut it, &mut rows, 7);
+    observe(&mut it, &mut rows, &batch("nginx", 1, vec![at(8.0), at(9.0), at(10.0)]));
+    let mut emit = Emit::default();
+    it.tick(T0 * 1000 + 8_050, &mut emit); // heard less than a second ago, for all that this clock can say
+    it.tick(T0 * 1000 + 11_900, &mut emit);
+    observe(&mut it, &mut rows, &batch("nginx", 1, vec![at(10.0), at(11.0)]));
+    it.tick(T0 * 1000 + 12_950, &mut emit); // the clock would have closed the window of 11 s
+    rows.take(emit);
+    observe(&mut it, &mut rows, &batch("nginx", 1, vec![at(11.0), at(12.0), at(13.0)]));
+    assert_eq!(it.status()["origins"][0]["late"], 0);
+    assert_eq!(rows.get(12, "log_requests{job=web}"), Some(2.0));
 }
 
 #[test]

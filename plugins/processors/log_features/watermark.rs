@@ -14,6 +14,10 @@ const LEAP_NS: i64 = 3600 * SECOND_NS;
 /// A source that reads old lines is given this long between two batches before it counts as idle.
 const BACKLOG_IDLE_MS: i64 = 60_000;
 
+/// The given clock moves once a second, so a source was heard up to this much later than it says: one that speaks all the
+/// time must not be idle between two ticks, or its lines would be late as soon as the machine is.
+const TICK_MS: i64 = 1000;
+
 /// Sources kept; idle ones beyond are forgotten.
 const MAX_SOURCES: usize = 1024;
 
@@ -80,7 +84,7 @@ impl Watermark {
             let reads_backlog = lag_ns > pace.lateness_ns.saturating_add(pace.window_ns);
             let patience =
                 if reads_backlog { pace.idle_ms.max(BACKLOG_IDLE_MS) } else { pace.idle_ms };
-            now - source.heard_ms <= patience
+            now - source.heard_ms <= patience + TICK_MS
         };
         let slowest = self.sources.values().filter(is_active).map(|source| source.newest_ns).min();
         let reached = slowest.or_else(|| now_ms.map(|now| now.saturating_mul(1_000_000)))?;

@@ -10,7 +10,7 @@ const byId = (id) => document.getElementById(id);
 let answeredAt = 0;
 let timer = 0;
 
-const PLUGIN_TONES = { active: 'good', retrying: 'warn', blind: 'warn', held: 'bad', failed: 'bad', hung: 'bad' };
+const PLUGIN_TONES = { active: 'good', retrying: 'warn', blind: 'warn', held: 'bad', rejecting: 'bad', failed: 'bad', hung: 'bad' };
 const KINDS = { input: 'inputs', processor: 'processors', output: 'outputs' };
 
 /** What there is to say, the gravest first: `{ tone, text, more }`. */
@@ -21,7 +21,7 @@ function conditions(status, groups, incidents) {
     const called = open.some((one) => one.changes.some((change) => change.state === 'notified'));
     found.push({ tone: called ? 'bad' : 'warn', text: `${count(open.length, 'incident')} open`, more: open[0].latest.message });
   }
-  for (const [state, tone] of [['held', 'bad'], ['failed', 'bad'], ['hung', 'bad'], ['blind', 'warn'], ['retrying', 'warn']]) {
+  for (const [state, tone] of [['held', 'bad'], ['rejecting', 'bad'], ['failed', 'bad'], ['hung', 'bad'], ['blind', 'warn'], ['retrying', 'warn']]) {
     for (const [kind, name] of Object.entries(KINDS)) {
       const which = (status.plugins ?? []).filter((plugin) => plugin.kind === kind && plugin.state === state);
       if (which.length) found.push({ tone, text: `${name} ${state}: ${which.map(shortly).join(', ')}`, more: which[0].last_error?.message });

@@ -183,6 +183,14 @@ function fit(group) {
   }
 }
 
+/** The time that is shown; a single point in the middle of a minute. */
+function spanOf(seconds) {
+  if (seconds.length < 2) return seconds.length ? [seconds[0] - 30, seconds[0] + 30] : [0, 1];
+  const [first, last] = [seconds[0], seconds.at(-1)];
+  const begin = Math.max(first, last - shownMs / 1000);
+  return [begin, last + Math.max(2, (last - begin) * 0.03)];
+}
+
 /** The range of what is shown, with room above and below; a flat line in the middle. A wide band does not make the line flat. */
 function rangeOf(signal, least, most) {
   if (!isNumber(least) || !isNumber(most)) return [0, 1];
@@ -206,7 +214,7 @@ function makeChart(group, signal) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, sync: { key: group.key }, points: { size: 6 } },
     scales: {
-      x: { range: (chart, low, high) => (isNumber(high) ? [Math.max(low, high - shownMs / 1000), high + Math.max(2, Math.min(high - low, shownMs / 1000) * 0.03)] : [0, 1]) },
+      x: { range: (chart) => spanOf(chart.data[0]) },
       y: { range: (chart, low, high) => rangeOf(signal, low, high) },
     },
     axes: [
