@@ -44,7 +44,7 @@ fn make_bad(logs: &Path) {
     let fifo = std::process::Command::new("mkfifo").arg(logs.join("fifo.log")).status().unwrap();
     assert!(fifo.success());
     write(logs.join("secret.log"), "not for everybody\n").unwrap();
-    set_permissions(logs.join("secret.log"), Permissions::from_mode(0)).unwrap();
+    set_permissions(logs.join("secret.log"), Permissions::from_mode(0o000)).unwrap();
 }
 
 #[test]

@@ -251,9 +251,9 @@ fn rotated_while_dead(loki: &Server, tap: &Tap, folder: &Path) {
         agent.kill();
         pause(0.4);
         if nth % 2 == 0 {
-            writer.rename_and_create()
+            writer.rename_and_create();
         } else {
-            writer.copy_and_truncate()
+            writer.copy_and_truncate();
         }
         pause(0.4);
         agent.again();

@@ -1,6 +1,7 @@
 //! A program that logs: numbered lines at a steady pace, some of them equal, and its file rotated as logrotate does.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -121,11 +122,9 @@ fn write_up_to(out: &mut Out, due: u64) {
         } else {
             let number = out.written.numbered;
             out.written.numbered += 1;
-            text.push_str(&format!(
-                "{number:08} GET /shop/item/{} 200 {} \"a browser of some kind\"",
-                number % 997,
-                number * 31 % 8192
-            ));
+            let (item, bytes) = (number % 997, number * 31 % 8192);
+            let kind = "\"a browser of some kind\"";
+            write!(text, "{number:08} GET /shop/item/{item} 200 {bytes} {kind}").unwrap();
         }
         text.push('\n');
     }

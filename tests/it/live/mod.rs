@@ -6,9 +6,9 @@ pub(crate) mod tap;
 
 mod bad_input;
 mod delivery;
+mod disorder;
 mod detection;
 mod first_look;
 mod page;
-mod soak;
 mod telegraf;
 mod traffic;
