@@ -6,8 +6,8 @@ pub(crate) mod tap;
 
 mod bad_input;
 mod delivery;
-mod disorder;
 mod detection;
+mod disorder;
 mod first_look;
 mod page;
 mod telegraf;
