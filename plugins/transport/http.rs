@@ -87,9 +87,12 @@ pub struct Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: answered {}", self.asked, self.status)?;
-        if matches!(self.status, 300..=399) {
-            f.write_str(" (a redirect, which is not followed: set url to where it leads)")?;
-        }
+        f.write_str(match self.status {
+            300..=399 => " (a redirect, which is not followed: set url to where it leads)",
+            401 | 403 => " (check auth, and the tenant where there is one)",
+            404 => " (check the path of url)",
+            _ => "",
+        })?;
         let mut text = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.len() > SHOWN_LIMIT {
             text.truncate(text.floor_char_boundary(SHOWN_LIMIT));

@@ -209,11 +209,14 @@ async fn an_answer_is_read_to_64_kib_at_most() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_named_in_the_message() {
+async fn what_a_person_can_mend_is_said_in_the_message() {
     let fake = Fake::start();
-    fake.answer(301, "location: http://127.0.0.1:1/\r\n", "");
-    let reply = client(&fake.url).post(&[], &mut body()).await.unwrap();
-    assert!(reply.to_string().contains("redirect, which is not followed"), "{reply}");
+    let hints = [(301, "not followed: set url"), (401, "check auth"), (404, "check the path")];
+    for (status, hint) in hints {
+        fake.answer(status, "location: http://127.0.0.1:1/\r\n", "");
+        let reply = client(&fake.url).post(&[], &mut body()).await.unwrap();
+        assert!(reply.to_string().contains(hint), "{reply}");
+    }
 }
 
 #[tokio::test]

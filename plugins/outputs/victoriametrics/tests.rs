@@ -355,7 +355,11 @@ async fn the_probe_says_what_the_server_answered() {
     assert!(said.ends_with("in snappy form"), "{said}");
     fake.answer(401, "", "who are you");
     let error = output(&fake, Encoding::Auto).probe().await.unwrap_err();
-    assert!(error.to_string().ends_with("answered 401: who are you"), "{error}");
+    let words = error.to_string();
+    assert!(
+        words.contains("answered 401 (check auth") && words.ends_with(": who are you"),
+        "{words}"
+    );
 }
 
 proptest! {
