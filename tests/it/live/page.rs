@@ -52,7 +52,9 @@ impl Browser {
             "goog:chromeOptions": {"args": flags, "binary": tool("chromium")},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let answer = order(port, "POST", "/session", &wish.to_string()).unwrap();
+        // A browser that does not come up is not what is tested: it gets three tries.
+        let mut tries = (0..3).map(|_| order(port, "POST", "/session", &wish.to_string()));
+        let answer = tries.find_map(Result::ok).expect("chromedriver starts no Chromium");
         browser.session = format!("/session/{}", answer["sessionId"].as_str().unwrap());
         browser
     }
