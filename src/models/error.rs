@@ -14,6 +14,16 @@ pub enum ModelError {
         /// The allowed range in words.
         must_be: &'static str,
     },
+    /// The same for a parameter that is not a whole number.
+    #[error("{name} is {value}, must be {must_be}")]
+    OutOfRange {
+        /// The parameter's name as in the builder.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// The allowed range in words.
+        must_be: &'static str,
+    },
     /// Too few rows to learn from; worth another try when more data has come.
     #[error("{got} rows are too few to fit, at least {needed} are needed")]
     NotEnoughRows {
