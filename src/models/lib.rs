@@ -11,15 +11,18 @@
 //! - [`roc`]: how well scores rank labelled rows,
 //! - [`isolation_forest`]: which rows are easy to isolate, and by which feature,
 //! - [`pca`]: which rows break with how the features move together,
+//! - [`cusum`]: whether residuals have shifted for good.
 
 pub mod error;
 pub mod rng;
 pub mod robust;
 pub mod roc;
 
+pub mod cusum;
 pub mod isolation_forest;
 pub mod pca;
 
+pub use cusum::{Cusum, CusumParams, CusumState};
 pub use error::ModelError;
 pub use isolation_forest::{IsolationForest, IsolationForestParams, IsolationForestState};
 pub use pca::{Pca, PcaParams, PcaScore, PcaState};
