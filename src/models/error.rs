@@ -14,6 +14,16 @@ pub enum ModelError {
         /// The allowed range in words.
         must_be: &'static str,
     },
+    /// A setting that is not a count is outside its range, or not a number; nothing was fitted.
+    #[error("{name} is {value}, must be {must_be}")]
+    InvalidNumber {
+        /// The setting's name as in the struct.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// The allowed range in words.
+        must_be: &'static str,
+    },
     /// Too few rows to learn from; worth another try when more data has come.
     #[error("{got} rows are too few to fit, at least {needed} are needed")]
     NotEnoughRows {

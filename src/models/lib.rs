@@ -9,7 +9,8 @@
 //! - [`rng`]: the seeded generator behind every random choice,
 //! - [`robust`]: median, MAD, quantiles, and the same over a sliding window,
 //! - [`roc`]: how well scores rank labelled rows,
-//! - [`isolation_forest`]: which rows are easy to isolate, and by which feature.
+//! - [`isolation_forest`]: which rows are easy to isolate, and by which feature,
+//! - [`prophet`]: what a series is expected to be next: trend, seasons, calendars, and a band.
 
 pub mod error;
 pub mod rng;
@@ -17,6 +18,8 @@ pub mod robust;
 pub mod roc;
 
 pub mod isolation_forest;
+pub mod prophet;
 
 pub use error::ModelError;
 pub use isolation_forest::{IsolationForest, IsolationForestParams, IsolationForestState};
+pub use prophet::Prophet;
