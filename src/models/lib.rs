@@ -11,7 +11,8 @@
 //! - [`roc`]: how well scores rank labelled rows,
 //! - [`isolation_forest`]: which rows are easy to isolate, and by which feature,
 //! - [`pca`]: which rows break with how the features move together,
-//! - [`cusum`]: whether residuals have shifted for good.
+//! - [`cusum`]: whether residuals have shifted for good,
+//! - [`prophet`]: what a series is expected to be next: trend, seasons, calendars, and a band.
 
 pub mod error;
 pub mod rng;
@@ -21,8 +22,10 @@ pub mod roc;
 pub mod cusum;
 pub mod isolation_forest;
 pub mod pca;
+pub mod prophet;
 
 pub use cusum::{Cusum, CusumParams, CusumState};
 pub use error::ModelError;
 pub use isolation_forest::{IsolationForest, IsolationForestParams, IsolationForestState};
 pub use pca::{Pca, PcaParams, PcaScore, PcaState};
+pub use prophet::Prophet;
