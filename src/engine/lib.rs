@@ -27,6 +27,8 @@ mod dead_letters;
 
 mod observer;
 
+pub mod commands;
+
 mod panic;
 
 pub mod telemetry;
