@@ -35,6 +35,8 @@ pub mod telemetry;
 
 pub mod units;
 
+pub mod schedule;
+
 #[cfg(test)]
 mod tests;
 
