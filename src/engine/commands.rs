@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_contract::Command;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands that may wait at one observer.
@@ -26,11 +27,11 @@ pub(crate) struct Request {
 }
 
 /// What one observer answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Its alias.
     pub detector: String,
-    /// One sentence: what was done, or why it was not.
+    /// One sentence: what was done (as JSON `Ok`), or why it was not (`Err`).
     pub outcome: Result<String, String>,
 }
 

@@ -29,6 +29,8 @@ mod observer;
 
 pub mod commands;
 
+pub mod control;
+
 mod panic;
 
 pub mod telemetry;
