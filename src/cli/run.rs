@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
 use sentinel_engine::config::{Plan, Shared};
+use sentinel_engine::control::Control;
 use sentinel_engine::pipeline::{self, Running};
 use sentinel_history::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,9 +68,12 @@ async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
     let history = Arc::clone(&shared.history);
     let running = pipeline::start(&plan, &shared)?;
     let page_stop = CancellationToken::new();
+    let control_stop = CancellationToken::new();
+    let control = control(&shared.state_dir, &running, &control_stop);
     if let Some(listener) = listener {
         let address = listener.local_addr()?;
-        tokio::spawn(page(listener, app(&running, history, &plan), page_stop.clone()));
+        let app = app(&running, history, &plan, &shared.state_dir);
+        tokio::spawn(page(listener, app, page_stop.clone()));
         tracing::info!(page = %format!("http://{address}/"), "running");
     } else {
         tracing::info!("running");
@@ -82,6 +86,10 @@ async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
         }
     }
     tracing::info!("stopping (a second signal: at once)");
+    control_stop.cancel();
+    if let Some(control) = control {
+        let _removes_the_socket = control.await;
+    }
     tokio::select! {
         () = running.stop() => {}
         _ = terminate.recv() => tracing::warn!("told twice: stopping at once"),
@@ -98,14 +106,41 @@ async fn page(listener: tokio::net::TcpListener, app: sentinel_web::App, stop: C
     }
 }
 
-fn app(running: &Running, history: Arc<dyn History>, plan: &Plan) -> sentinel_web::App {
+/// Commands are taken while this task runs. Collection and delivery do not need them.
+fn control(
+    state_dir: &Path,
+    running: &Running,
+    stop: &CancellationToken,
+) -> Option<tokio::task::JoinHandle<()>> {
+    match Control::open(state_dir) {
+        Ok(control) => Some(tokio::spawn(control.serve(running.commands.clone(), stop.clone()))),
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "no commands are taken: no control socket");
+            None
+        }
+    }
+}
+
+fn app(
+    running: &Running,
+    history: Arc<dyn History>,
+    plan: &Plan,
+    state_dir: &Path,
+) -> sentinel_web::App {
     let (status, metrics, ready) = (
         Arc::clone(&running.telemetry),
         Arc::clone(&running.telemetry),
         Arc::clone(&running.telemetry),
     );
+    // Where commands go: the one who runs them may have another default than the service.
+    let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    let state_dir = state_dir.to_string_lossy().into_owned();
     sentinel_web::App {
-        status: Arc::new(move || status.json()),
+        status: Arc::new(move || {
+            let mut status = status.json();
+            status["state_dir"] = state_dir.as_str().into();
+            status
+        }),
         metrics: Arc::new(move || metrics.prometheus()),
         ready: Arc::new(move || ready.ready()),
         history,

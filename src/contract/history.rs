@@ -35,6 +35,14 @@ pub trait History: Send + Sync {
     /// State changes since `from_ms`, newest first, at most `limit`.
     fn incidents(&self, from_ms: i64, limit: usize) -> Result<Vec<Incident>, Cause>;
 
+    /// State changes of the incidents whose key contains `part`, newest first, at most `limit`.
+    fn changes(&self, part: &str, limit: usize) -> Result<Vec<Incident>, Cause> {
+        let mut changes = self.incidents(i64::MIN, usize::MAX)?;
+        changes.retain(|change| change.key.contains(part));
+        changes.truncate(limit);
+        Ok(changes)
+    }
+
     /// Replaces the named state (a model, an observer's snapshot).
     fn save_state(&self, name: &str, bytes: &[u8]);
 

@@ -1,7 +1,8 @@
 //! What the engine and the plugins agree on. One page a file; depends on no other package of ours.
 //!
 //! Read in this order: what flows ([`event`], [`batch`]), what comes back ([`receipt`]), what bounds it
-//! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`], [`output`]), and the handles a plugin
+//! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
+//! [`output`]), and the handles a plugin
 //! is given ([`context`], [`history`], [`trainer`], [`telemetry`]).
 
 pub mod event;
@@ -20,6 +21,8 @@ pub mod input;
 
 pub mod processor;
 
+pub mod command;
+
 pub mod output;
 
 pub mod context;
@@ -32,10 +35,13 @@ pub mod telemetry;
 
 pub mod units;
 
+pub mod schedule;
+
 #[cfg(test)]
 mod tests;
 
 pub use batch::{Batch, Events, Kinds};
+pub use command::Command;
 pub use context::Context;
 pub use event::{Field, Fields, Kind, Labels, Log, Metric, Name, Series, Value};
 pub use incident::Incident;

@@ -1,6 +1,7 @@
 //! Processors: transforms work in the lane, observers stand beside it.
 
 use crate::batch::{Batch, Events};
+use crate::command::Command;
 use crate::plugin::Cause;
 use crate::telemetry::Counters;
 
@@ -41,6 +42,18 @@ pub trait Observer: Send {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), Cause> {
         let _ = snapshot;
         Ok(())
+    }
+
+    /// Does what a person asks. `None`: not for it (no detector, no such incident, nothing to undo). Else one sentence:
+    /// what was done, or why it was not. What it emits is routed as ever.
+    fn command(
+        &mut self,
+        command: &Command,
+        now_ms: i64,
+        emit: &mut Emit,
+    ) -> Option<Result<String, String>> {
+        let _ = (command, now_ms, emit);
+        None
     }
 
     /// Its state for `status` and the page: signals with value, expected and band, models, incidents.

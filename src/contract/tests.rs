@@ -1,5 +1,7 @@
 //! The contract's promises.
 
+mod schedule;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -27,6 +27,10 @@ mod dead_letters;
 
 mod observer;
 
+pub mod commands;
+
+pub mod control;
+
 mod panic;
 
 pub mod telemetry;

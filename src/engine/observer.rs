@@ -10,6 +10,7 @@ use sentinel_contract::{Batch, Cause, Emit, Events, Observer};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
+use crate::commands::Request;
 use crate::panic::guard;
 use crate::router::Router;
 use crate::telemetry::{Condition, Plugin, Telemetry};
@@ -33,6 +34,8 @@ pub(crate) struct ObserverTask {
     pub state: Arc<Plugin>,
     /// From the lanes and the observers above. Ends when they end.
     pub inbox: mpsc::Receiver<Arc<Batch>>,
+    /// From people. It may end before the inbox does.
+    pub commands: mpsc::Receiver<Request>,
     /// Events that did not fit into the inbox.
     pub unseen: Arc<AtomicU64>,
     /// Where its events go.
@@ -57,6 +60,7 @@ impl ObserverTask {
                     Some(batch) => self.observe(&batch),
                     None => break,
                 },
+                Some(request) = self.commands.recv() => self.command(request),
                 _ = clock.tick() => {
                     self.tick();
                     // In words each second while somebody looks, else now and then.
@@ -91,25 +95,35 @@ impl ObserverTask {
         });
     }
 
-    fn call(&mut self, work: impl FnOnce(&mut dyn Observer, &mut Emit)) {
+    fn command(&mut self, request: Request) {
+        let Request { command, reply } = request;
+        tracing::info!(?command, "told by command");
+        let answer = self
+            .call(|observer, emit| observer.command(&command, now_ms(), emit))
+            .unwrap_or_else(|| {
+                Some(Err("it failed on the command, which the agent's log has; it runs on".into()))
+            });
+        // What was decided must survive the end of the process, and is seen at once by whoever asks next.
+        if matches!(answer, Some(Ok(_))) {
+            self.save();
+            self.show();
+        }
+        let _nobody_waits = reply.send(answer);
+    }
+
+    /// `None` when it panicked.
+    fn call<T>(&mut self, work: impl FnOnce(&mut dyn Observer, &mut Emit) -> T) -> Option<T> {
         let mut emit = Emit::default();
         let started = Instant::now();
         let outcome = guard(|| work(&mut *self.observer, &mut emit));
         self.state.counters.call(started.elapsed());
-        if let Err(words) = outcome {
-            tracing::error!(error = %words, "the observer panicked and is built again from its last saved state");
-            self.state.fail(Condition::Failed, words);
-            self.state.counters.restarts.fetch_add(1, Relaxed);
-            match (self.rebuild)() {
-                Ok(observer) => {
-                    self.observer = observer;
-                    self.restore();
-                    self.state.set(Condition::Active);
-                }
-                Err(error) => tracing::error!(%error, "cannot build the observer again"),
+        let value = match outcome {
+            Ok(value) => value,
+            Err(words) => {
+                self.build_again(words);
+                return None;
             }
-            return;
-        }
+        };
         for events in emit.0 {
             if let Events::Incidents(incidents) = &events {
                 incidents.iter().for_each(tell);
@@ -117,6 +131,21 @@ impl ObserverTask {
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
             self.state.counters.count("no_output", unwanted as u64);
+        }
+        Some(value)
+    }
+
+    fn build_again(&mut self, words: String) {
+        tracing::error!(error = %words, "the observer panicked and is built again from its last saved state");
+        self.state.fail(Condition::Failed, words);
+        self.state.counters.restarts.fetch_add(1, Relaxed);
+        match (self.rebuild)() {
+            Ok(observer) => {
+                self.observer = observer;
+                self.restore();
+                self.state.set(Condition::Active);
+            }
+            Err(error) => tracing::error!(%error, "cannot build the observer again"),
         }
     }
 

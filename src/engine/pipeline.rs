@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::commands::Commands;
 use crate::config::{Plan, Role, Shared, Spec};
 use crate::dead_letters::DeadLetters;
 use crate::gather::{GatherTask, Schedule};
@@ -31,6 +32,8 @@ const LANE: usize = 16;
 pub struct Running {
     /// What it says of itself.
     pub telemetry: Arc<Telemetry>,
+    /// The way to its observers.
+    pub commands: Commands,
     stop: Stop,
     drain: CancellationToken,
     deadline: CancellationToken,
@@ -58,6 +61,8 @@ struct Wiring<'p> {
     outputs: Vec<(OutputPort, Vec<String>)>,
     /// Each observer's port and the origins it admits.
     observers: Vec<(ObserverPort, Vec<String>)>,
+    /// The way of commands to them.
+    commands: Commands,
 }
 
 /// Starts everything. Builds first: on an error nothing has been started.
@@ -78,6 +83,7 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
         deadline: CancellationToken::new(),
         outputs: Vec::new(),
         observers: Vec::new(),
+        commands: Commands::default(),
     };
     let inputs = wiring.inputs()?;
     let states: Vec<_> = wiring.states();
@@ -85,11 +91,12 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     let observers = wiring.observers(&states)?;
     let (inputs, lanes) = wiring.lanes(inputs, &states)?;
     // The ports in the wiring hold the observers' inboxes open: only lanes and observers may.
-    let Wiring { stop, drain, deadline, outputs: ports, observers: inboxes, .. } = wiring;
+    let Wiring { stop, drain, deadline, outputs: ports, observers: inboxes, commands, .. } = wiring;
     drop((ports, inboxes));
     let running = Running {
         ticker: tokio::spawn(tick(Arc::clone(&telemetry))),
         telemetry,
+        commands,
         stop,
         drain,
         deadline,
@@ -233,6 +240,7 @@ impl Wiring<'_> {
                 origin: Arc::clone(&spec.alias),
                 state: Arc::clone(&state),
                 inbox: batches,
+                commands: self.commands.add(&spec.alias),
                 unseen: Arc::clone(&unseen),
                 router: self.router(&spec.alias),
                 history: Arc::clone(&self.shared.history),

@@ -8,6 +8,7 @@
 //! It does not hold metrics or log lines, does not shrink its file (freed pages are used again), and does not guard
 //! its retention against a clock that is set forward by more than it.
 
+mod look;
 mod read;
 mod schema;
 mod thread;
@@ -29,6 +30,7 @@ use sentinel_contract::history::{Frame, History};
 use sentinel_contract::incident::Incident;
 use sentinel_contract::plugin::Cause;
 
+pub use look::Look;
 use schema::Place;
 use thread::{Command, Keeper};
 use write::Write;
@@ -207,6 +209,11 @@ impl History for Store {
 
     fn incidents(&self, from_ms: i64, limit: usize) -> Result<Vec<Incident>, Cause> {
         self.read(move |connection| read::incidents(connection, from_ms, limit))
+    }
+
+    fn changes(&self, part: &str, limit: usize) -> Result<Vec<Incident>, Cause> {
+        let part = part.to_owned();
+        self.read(move |connection| read::changes(connection, &part, limit))
     }
 
     fn save_state(&self, name: &str, bytes: &[u8]) {

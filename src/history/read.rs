@@ -70,7 +70,23 @@ pub(crate) fn incidents(
         "SELECT json FROM incidents WHERE time_ms >= ?1 ORDER BY time_ms DESC, id DESC LIMIT ?2",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![from_ms, limit], |row| row.get::<_, String>(0))?;
+    parsed(statement.query_map(params![from_ms, limit], |row| row.get(0))?)
+}
+
+/// State changes of the incidents whose key contains `part`, newest first.
+pub(crate) fn changes(
+    connection: &Connection,
+    part: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<Incident>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT json FROM incidents WHERE instr(key, ?1) > 0 ORDER BY time_ms DESC, id DESC LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    parsed(statement.query_map(params![part, limit], |row| row.get(0))?)
+}
+
+fn parsed(rows: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Incident>> {
     let mut incidents = Vec::new();
     for json in rows {
         match serde_json::from_str(&json?) {

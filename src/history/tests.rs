@@ -12,7 +12,7 @@ use sentinel_contract::incident::{Contribution, Direction, Incident, State};
 use crate::schema::{self, Place};
 use crate::thread::{Command, Keeper, now_ms};
 use crate::write::Write;
-use crate::{Counts, QUEUE_FOR_FRAMES, Store};
+use crate::{Counts, Look, QUEUE_FOR_FRAMES, Store};
 
 const MONTH: Duration = Duration::from_hours(30 * 24);
 const FOR_EVER: Duration = Duration::from_secs(1 << 40);
@@ -138,6 +138,66 @@ fn an_incident_with_a_value_that_is_no_number_comes_back() {
     assert!(found[0].contributions[0].expected.is_nan());
     assert!(found[0].models[0].1.is_nan(), "JSON has no infinity either");
     assert_eq!(found[0].contributions[0].value, 0.3);
+}
+
+#[test]
+fn the_changes_of_an_incident_are_found_by_part_of_its_key() {
+    let store = Store::in_memory().unwrap();
+    for (key, time_ms) in [("web/a/1", 1), ("web/a/2", 2), ("web/b_1", 3), ("web/a/1", 4)] {
+        store.record_incident(&incident(key, State::Confirmed, time_ms));
+    }
+    let times = |part: &str, limit| -> Vec<i64> {
+        store.changes(part, limit).unwrap().iter().map(|change| change.time_ms).collect()
+    };
+    assert_eq!(times("web/a/1", 10), [4, 1]);
+    assert_eq!(times("a/", 2), [4, 2]);
+    assert_eq!(times("b%1", 10), [0; 0], "no wildcards");
+    assert_eq!(times("", 10), [4, 3, 2, 1]);
+}
+
+#[test]
+fn a_look_reads_beside_a_running_agent_and_after_it_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let store = open(&path);
+    store.record_incident(&incident("a", State::Confirmed, 1));
+    store.flush();
+    store.record_incident(&incident("b", State::Confirmed, 2));
+    let _committed = store.incidents(0, 9).unwrap();
+    let beside = Look::open(&path).unwrap();
+    assert_eq!(beside.incidents(0, 9).unwrap(), store.incidents(0, 9).unwrap());
+    assert_eq!(beside.changes("b", 9).unwrap().len(), 1);
+    drop((beside, store));
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(Look::open(&path).unwrap().incidents(0, 9).unwrap().len(), 2);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_look_at_what_nobody_may_write_to_reads_the_file_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b?#%.db");
+    open(&path).record_incident(&incident("a", State::Confirmed, 1));
+    let address = crate::look::unchanging(&path);
+    let connection = Connection::open(address).unwrap();
+    assert_eq!(crate::read::incidents(&connection, 0, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_look_says_what_is_in_its_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |path: &Path| format!("{:#}", Look::open(path).err().unwrap());
+    let missing = folder.path().join("none.db");
+    assert!(told(&missing).contains("none.db: No such file"), "{}", told(&missing));
+    assert!(!missing.exists());
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "no database ".repeat(100)).unwrap();
+    assert!(told(&text).contains("text.db cannot be read: file is not a database"));
+    assert!(set_aside(folder.path()).is_empty(), "it is not ours to set aside");
+    let newer = folder.path().join("newer.db");
+    drop(open(&newer));
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(told(&newer).contains("is a newer agent's (version 99)"), "{}", told(&newer));
 }
 
 #[test]

@@ -64,9 +64,12 @@ pub(crate) async fn status(State(app): State<App>) -> Response {
 pub(crate) struct IncidentsQuery {
     since_ms: Option<i64>,
     limit: Option<usize>,
+    /// Part of a key; the whole history then.
+    key: Option<String>,
 }
 
-/// `/api/incidents`: state changes since a time (default: a week), newest first.
+/// `/api/incidents`: state changes since a time (default: a week), or of the incidents whose key contains `key`,
+/// newest first.
 pub(crate) async fn incidents(
     State(app): State<App>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
@@ -77,8 +80,17 @@ pub(crate) async fn incidents(
     };
     let since_ms = query.since_ms.unwrap_or_else(|| now_ms() - 7 * 24 * HOUR_MS);
     let limit = query.limit.unwrap_or(500).min(MAX_INCIDENTS);
-    ask(app.history, move |history| Ok(json!({ "incidents": history.incidents(since_ms, limit)? })))
-        .await
+    ask(app.history, move |history| {
+        let mut incidents = match &query.key {
+            Some(part) => history.changes(part, limit)?,
+            None => history.incidents(since_ms, limit)?,
+        };
+        if query.since_ms.is_some() {
+            incidents.retain(|change| change.time_ms >= since_ms);
+        }
+        Ok(json!({ "incidents": incidents }))
+    })
+    .await
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! The engine's promises, one file a subject; plugins here are scripts that a test hands out by alias.
 
+mod commands;
+mod control;
 mod delivery;
 mod gathering;
 mod lifecycle;
@@ -237,6 +239,7 @@ struct CountConfig {
     /// Panics when it is asked how it is.
     shy: bool,
 }
+type CommandAnswer = Option<Result<String, String>>;
 struct DoCount(Arc<Script>, Arc<Series>, bool);
 impl Observer for DoCount {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
@@ -245,6 +248,18 @@ impl Observer for DoCount {
         emit.push(Events::Metrics(vec![Metric { series: Arc::clone(&self.1), time_ms: 0, value }]));
     }
     fn tick(&mut self, _: i64, _: &mut Emit) {}
+    fn command(&mut self, command: &Command, _: i64, emit: &mut Emit) -> CommandAnswer {
+        match command {
+            Command::Maintenance { reason, .. } => {
+                assert!(reason != "panic", "as asked");
+                let series = Arc::clone(&self.1);
+                emit.push(Events::Metrics(vec![Metric { series, time_ms: 0, value: 77.0 }]));
+                Some(Ok(format!("did {reason}")))
+            }
+            Command::Train { .. } => Some(Err("cannot train".to_owned())),
+            _ => None,
+        }
+    }
     fn status(&self) -> serde_json::Value {
         assert!(!self.2, "as asked");
         serde_json::Value::Null
