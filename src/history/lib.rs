@@ -8,6 +8,7 @@
 //! It does not hold metrics or log lines, does not shrink its file (freed pages are used again), and does not guard
 //! its retention against a clock that is set forward by more than it.
 
+mod memory;
 mod read;
 mod schema;
 mod thread;
@@ -29,6 +30,7 @@ use sentinel_contract::history::{Frame, History};
 use sentinel_contract::incident::Incident;
 use sentinel_contract::plugin::Cause;
 
+pub use memory::InMemory;
 use schema::Place;
 use thread::{Command, Keeper};
 use write::Write;
