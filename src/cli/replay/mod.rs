@@ -69,7 +69,9 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
         write_incidents(path, &found.incidents)?;
     }
     let times = (table.times[0] * 1000, table.times[table.times.len() - 1] * 1000);
-    let report = Report::new(path.display().to_string(), found.frames(), times, &found.incidents);
+    let mut report =
+        Report::new(path.display().to_string(), found.frames(), times, &found.incidents);
+    report.notes = found.notes;
     print(&match arguments.format {
         Output::Text => report.text(),
         Output::Json => format!("{:#}\n", report.json()),

@@ -2,7 +2,9 @@
 //!
 //! A row makes a frame. The frame's length is the median step of the file; a row that comes early (irregular steps) takes
 //! the next frame, so that no frame holds two rows and no score has seen a later one. Rows of one time are one frame: the
-//! last value of each column wins. Times that have no row are ticks without samples, as live.
+//! last value of each column wins. Times that have no row are ticks without samples, as live; but nobody watched between
+//! two tables. Training rows that are later than the series (a normal week recorded afterwards) are taken as so many
+//! weeks earlier, so that hours and weekdays stay true.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ const FRAMES: usize = 60_000;
 const LONGEST_GAP: i64 = 100_000;
 /// The host in incidents, unless the configuration names one: scores must not depend on where they are made.
 const HOST: &str = "replay";
+/// Seconds of a week.
+const WEEK: i64 = 7 * 86_400;
 
 /// What a replay found.
 pub(crate) struct Found {
@@ -36,6 +40,8 @@ pub(crate) struct Found {
     pub incidents: Vec<Incident>,
     /// For every row of the series: its time in seconds, and the frame it lies in, in milliseconds.
     pub rows: Vec<(i64, i64)>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
 }
 
 impl Found {
@@ -78,14 +84,18 @@ pub(crate) fn replay(
     let mut slots = Slots { interval_ms: interval.as_millis() as i64, last: None };
     let mut places = Vec::with_capacity(rows); // of every frame with a row: when it closes, and the row's time
     let (mut rows, mut first_ms) = (Vec::with_capacity(series.times.len()), i64::MIN);
+    let weeks = train.map_or(0, |train| weeks_late(train, series));
     for (at, table) in tables.iter().enumerate() {
         let scored = at + 1 == tables.len();
+        let earlier = if scored { 0 } else { weeks * WEEK };
+        player.now_ms = None; // nobody watched between two tables
         for (times, cells) in moments(table) {
-            let slot_ms = slots.next(times[0] * 1000);
+            let time_ms = (times[0] - earlier) * 1000;
+            let slot_ms = slots.next(time_ms);
             if scored && rows.is_empty() {
                 first_ms = slot_ms;
             }
-            places.push((slot_ms, times[0] * 1000));
+            places.push((slot_ms, time_ms));
             player.row(slot_ms, &cells);
             if scored {
                 rows.extend(times.iter().map(|time| (*time, slot_ms)));
@@ -106,7 +116,19 @@ pub(crate) fn replay(
         incident.time_ms = real(incident.time_ms);
         incident.started_ms = real(incident.started_ms);
     }
-    Ok(Found { scores: player.scores, incidents, rows })
+    let note = format!(
+        "the rows to learn from are later than the series: taken as {weeks} week{} earlier",
+        if weeks == 1 { "" } else { "s" }
+    );
+    let notes = if weeks > 0 { vec![note] } else { Vec::new() };
+    Ok(Found { scores: player.scores, incidents, rows, notes })
+}
+
+/// Whole weeks by which `train` must be moved back to lie before `series`.
+fn weeks_late(train: &Table, series: &Table) -> i64 {
+    let last = train.times.last().copied().unwrap_or(i64::MIN);
+    let overlap = last.saturating_sub(series.times[0]).saturating_add(1);
+    (overlap.max(0) + WEEK - 1) / WEEK
 }
 
 /// The median step between different times.

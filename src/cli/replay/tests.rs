@@ -1,5 +1,7 @@
 //! What a replay reads and writes.
 
+mod series;
+
 use super::table::Table;
 
 fn read(text: &str) -> anyhow::Result<Table> {
