@@ -5,6 +5,8 @@ mod completions;
 mod once;
 mod paths;
 mod plugins;
+mod progress;
+mod replay;
 mod run;
 mod status;
 
@@ -117,6 +119,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: Output,
     },
+    /// Run recorded data through the same code as live, causally, and report what it would have found
+    Replay(Box<replay::Arguments>),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -133,6 +137,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Once { format } => once::once(&options, format),
         Command::Plugins { what } => plugins::plugins(&what),
         Command::Status { format } => status::status(&options, format),
+        Command::Replay(arguments) => replay::replay(&options, &arguments),
         Command::Completions { shell } => completions::completions::<Arguments>(shell),
     };
     outcome.unwrap_or_else(|error| {

@@ -92,3 +92,13 @@ fn a_panicking_job_fails_and_the_next_one_runs() {
     assert_eq!(good.wait(), Some(7));
     assert_eq!(bad.poll(), Polled::<()>::Failed);
 }
+
+#[test]
+fn a_waiting_trainer_has_the_result_before_submit_returns() {
+    let trainer = Trainer::waiting();
+    let here = std::thread::current().id();
+    let good = trainer.submit(move || (7, std::thread::current().id()));
+    assert_eq!(good.poll(), Polled::Ready((7, here)));
+    let bad = trainer.clone().submit(|| panic!("as asked"));
+    assert_eq!(bad.poll(), Polled::<()>::Failed);
+}

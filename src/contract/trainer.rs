@@ -11,7 +11,8 @@ const WAITING_JOBS: usize = 64;
 /// Hands jobs to the training thread; shared by cloning.
 #[derive(Clone, Debug)]
 pub struct Trainer {
-    jobs: SyncSender<Job>,
+    /// `None`: jobs run where they are submitted.
+    jobs: Option<SyncSender<Job>>,
 }
 
 /// A job's result, when it is there.
@@ -43,25 +44,37 @@ impl Trainer {
                 let _failed = catch_unwind(AssertUnwindSafe(job));
             }
         };
-        (Trainer { jobs }, work)
+        (Trainer { jobs: Some(jobs) }, work)
     }
 
-    /// A trainer whose thread is started here, at normal priority: for tests, `once` and replay.
+    /// A trainer without a thread: a job runs inside [`Trainer::submit`], so that [`Pending::poll`] never answers
+    /// [`Polled::Working`]. For replay, where the same data must give the same models at the same frames.
+    pub fn waiting() -> Self {
+        Trainer { jobs: None }
+    }
+
+    /// A trainer whose thread is started here, at normal priority: for tests and `once`.
     pub fn immediate() -> Self {
         let (trainer, work) = Trainer::new(|| ());
         std::thread::spawn(work);
         trainer
     }
 
-    /// Queues a job. When the queue is full the result is [`Polled::Failed`] at once.
+    /// Queues a job, or runs it here and now ([`Trainer::waiting`]). When the queue is full the result is
+    /// [`Polled::Failed`] at once.
     pub fn submit<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Pending<T> {
         let (sender, result) = sync_channel(1);
-        let _refused = self.jobs.try_send(Box::new(move || {
+        let job: Job = Box::new(move || {
             let _nobody_waits = sender.send(job());
-        }));
+        });
+        if let Some(jobs) = &self.jobs {
+            let _refused = jobs.try_send(job);
+        } else {
+            let _failed = catch_unwind(AssertUnwindSafe(job));
+        }
         Pending { result }
     }
 }

@@ -9,6 +9,7 @@
 //! its retention against a clock that is set forward by more than it.
 
 mod look;
+mod memory;
 mod read;
 mod schema;
 mod thread;
@@ -31,6 +32,7 @@ use sentinel_contract::incident::Incident;
 use sentinel_contract::plugin::Cause;
 
 pub use look::Look;
+pub use memory::InMemory;
 use schema::Place;
 use thread::{Command, Keeper};
 use write::Write;

@@ -12,7 +12,9 @@ use sentinel_contract::incident::{Contribution, Direction, Incident, State};
 use crate::schema::{self, Place};
 use crate::thread::{Command, Keeper, now_ms};
 use crate::write::Write;
-use crate::{Counts, Look, QUEUE_FOR_FRAMES, Store};
+use crate::{Counts, InMemory, Look, QUEUE_FOR_FRAMES, Store};
+
+mod memory;
 
 const MONTH: Duration = Duration::from_hours(30 * 24);
 const FOR_EVER: Duration = Duration::from_secs(1 << 40);

@@ -17,6 +17,7 @@ mod lines;
 mod multiline;
 mod positions;
 mod read;
+mod recorded;
 mod rotate;
 mod service;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use serde::Deserialize;
 use discover::Globs;
 use lines::Rules;
 use multiline::{Begins, Grouping};
+pub use recorded::Recorded;
 
 /// The plugin.
 #[derive(Debug)]

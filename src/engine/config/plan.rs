@@ -7,6 +7,7 @@ use std::time::Duration;
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
 use sentinel_contract::{Cause, Context, Entry, Input, Labels, Output, Processor};
+use serde::de::DeserializeOwned;
 
 use super::agent::{Agent, Web};
 use super::common::{Common, Role};
@@ -70,6 +71,13 @@ impl Shared {
 }
 
 impl<K> Spec<K> {
+    /// The plugin's own options, for a command that builds it its own way (replay of tables).
+    pub fn options<C: DeserializeOwned>(&self) -> Result<C, Cause> {
+        let table = toml::de::DeValue::parse(&self.table);
+        let options = table.map(toml::de::ValueDeserializer::from).and_then(C::deserialize);
+        options.map_err(|error| anyhow::anyhow!("{}", error.message()))
+    }
+
     /// Builds the plugin from its checked table.
     pub fn build(&self, context: &Context) -> Result<K, Cause> {
         let table = toml::de::DeValue::parse(&self.table)
