@@ -3,9 +3,11 @@
 pub mod anomaly;
 pub mod filter;
 pub mod log_features;
+pub mod log_patterns;
 pub mod parse;
 #[cfg(test)]
 mod samples;
+mod watermark;
 
 use sentinel_contract::{Entry, Processor};
 
@@ -14,5 +16,6 @@ pub const ALL: &[Entry<Processor>] = &[
     Entry::of::<anomaly::Anomaly>(),
     Entry::of::<filter::Filter>(),
     Entry::of::<log_features::LogFeatures>(),
+    Entry::of::<log_patterns::LogPatterns>(),
     Entry::of::<parse::Parse>(),
 ];

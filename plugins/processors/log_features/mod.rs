@@ -12,7 +12,6 @@ mod quantile;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod watermark;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +22,11 @@ use sentinel_contract::{
 };
 use serde::Deserialize;
 
+use crate::watermark::Pace;
+
 use cell::{Role, Roles};
 use group::{Grouping, Owners};
 use origin::{Origin, Shared};
-use watermark::Pace;
 
 const SECOND_NS: i64 = 1_000_000_000;
 

@@ -11,7 +11,7 @@ use sentinel_contract::{Kind, Log, Metric, Series};
 use super::SECOND_NS;
 use super::cell::{Cell, Roles};
 use super::group::{Grouping, Groups, Owners, Room};
-use super::watermark::{Pace, Watermark};
+use crate::watermark::{Pace, Watermark};
 
 /// How long a silent group is remembered.
 const MEMORY_NS: i64 = 3600 * SECOND_NS;

@@ -1,4 +1,4 @@
-//! Event time: how far an origin's sources have come, and so which windows are whole.
+//! Event time, for the observers that count lines in windows: how far the sources have come, and so which windows are whole.
 //!
 //! The watermark is the least over the active sources of the latest time each has shown, less the allowed lateness. A
 //! source that is idle holds nothing back; when all are, the watermark follows the given clock. It never
@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::SECOND_NS;
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// A leap of event time that must be confirmed, unless the clock says that it is in the past.
 const LEAP_NS: i64 = 3600 * SECOND_NS;
@@ -28,24 +28,24 @@ struct Source {
     heard_ms: i64,
 }
 
-/// The event clock of one origin.
+/// The event clock of some sources.
 #[derive(Debug, Default)]
-pub(super) struct Watermark {
+pub(crate) struct Watermark {
     sources: HashMap<u64, Source, foldhash::fast::FixedState>,
     reached_ns: Option<i64>,
 }
 
 /// What decides when a source is idle.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) lateness_ns: i64,
-    pub(super) idle_ms: i64,
-    pub(super) window_ns: i64,
+pub(crate) struct Pace {
+    pub(crate) lateness_ns: i64,
+    pub(crate) idle_ms: i64,
+    pub(crate) window_ns: i64,
 }
 
 impl Watermark {
     /// Times of one batch of `source`, in its order.
-    pub(super) fn hear(
+    pub(crate) fn hear(
         &mut self,
         source: u64,
         times_ns: impl Iterator<Item = i64>,
@@ -77,7 +77,7 @@ impl Watermark {
     }
 
     /// Moves it on, and returns where it stands.
-    pub(super) fn advance(&mut self, pace: Pace, now_ms: Option<i64>) -> Option<i64> {
+    pub(crate) fn advance(&mut self, pace: Pace, now_ms: Option<i64>) -> Option<i64> {
         let is_active = |source: &&Source| {
             let Some(now) = now_ms else { return true };
             let lag_ns = now.saturating_mul(1_000_000).saturating_sub(source.newest_ns);
@@ -93,7 +93,7 @@ impl Watermark {
     }
 
     /// Where it stands.
-    pub(super) fn reached_ns(&self) -> Option<i64> {
+    pub(crate) fn reached_ns(&self) -> Option<i64> {
         self.reached_ns
     }
 }
