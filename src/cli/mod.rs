@@ -1,7 +1,15 @@
 //! The command line: one file a command.
 
+mod accept;
+mod agent;
+mod cases;
 mod check;
 mod completions;
+mod control;
+mod explain;
+mod incidents;
+mod layout;
+mod maintenance;
 mod once;
 mod paths;
 mod plugins;
@@ -9,6 +17,10 @@ mod progress;
 mod replay;
 mod run;
 mod status;
+mod train;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,6 +133,44 @@ enum Command {
     },
     /// Run recorded data through the same code as live, causally, and report what it would have found
     Replay(Box<replay::Arguments>),
+    /// What was found, newest first; from the running agent, else from its history
+    Incidents {
+        #[command(flatten)]
+        wanted: incidents::Wanted,
+    },
+    /// Everything known of one incident: what raised it, what is normal, suspects, how it went
+    Explain {
+        /// Its key or a part that only it has; or `last`
+        id: String,
+        /// How to print
+        #[arg(long, value_enum, default_value = "text")]
+        format: Output,
+    },
+    /// Silence the detectors while somebody works on the host; without a word more: list the windows
+    Maintenance {
+        #[command(subcommand)]
+        what: Option<maintenance::What>,
+    },
+    /// Take an open incident as the new normal: it ends, and its level is learnt
+    Accept {
+        /// Its key or a part that only it has; or `last`
+        id: String,
+    },
+    /// Take back the last new normal
+    Undo {
+        /// Only this detector's [default: the one that accepted last]
+        #[arg(long, value_name = "ALIAS")]
+        detector: Option<String>,
+    },
+    /// Train the models
+    Train {
+        /// Without waiting until it is due
+        #[arg(long, required = true)]
+        now: bool,
+        /// Only this detector's
+        #[arg(long, value_name = "ALIAS")]
+        detector: Option<String>,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -138,6 +188,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugins { what } => plugins::plugins(&what),
         Command::Status { format } => status::status(&options, format),
         Command::Replay(arguments) => replay::replay(&options, &arguments),
+        Command::Incidents { wanted } => incidents::incidents(&options, &wanted),
+        Command::Explain { id, format } => explain::explain(&options, &id, format),
+        Command::Maintenance { what } => maintenance::maintenance(&options, what),
+        Command::Accept { id } => accept::accept(&options, &id),
+        Command::Undo { detector } => accept::undo(&options, detector),
+        Command::Train { now: _, detector } => train::train(&options, detector),
         Command::Completions { shell } => completions::completions::<Arguments>(shell),
     };
     outcome.unwrap_or_else(|error| {

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The state folder of the system's service.
+pub(crate) const SYSTEM_STATE: &str = "/var/lib/sentinelops";
+
 /// The configuration file.
 pub(crate) fn config(given: Option<&Path>) -> PathBuf {
     if let Some(given) = given {
@@ -35,6 +38,6 @@ pub(crate) fn state_dir(given: Option<&Path>) -> PathBuf {
     }
     match variable("HOME") {
         Some(home) => home.join(".local/state/sentinelops"),
-        None => PathBuf::from("/var/lib/sentinelops"),
+        None => PathBuf::from(SYSTEM_STATE),
     }
 }

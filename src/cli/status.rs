@@ -1,19 +1,16 @@
 //! `status`: asks the running agent's page and puts its answer into a table.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use sentinel_engine::config::Shared;
 use serde_json::Value;
 
-use super::{EXIT_CONFIG, Options, Output, complain, paths, print};
+use super::layout::plain;
+use super::{EXIT_CONFIG, Options, Output, agent, complain, paths, print};
 
-/// How long the agent may think.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Characters of a backend's words.
+const WORDS: usize = 300;
 
 /// Prints how the running agent is; exit code 1 when it does not answer or a plugin is not well.
 pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCode> {
@@ -25,17 +22,7 @@ pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCo
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    anyhow::ensure!(
-        !plan.web.listen.is_empty(),
-        "[web] listen is empty: the agent cannot be asked"
-    );
-    let address = &plan.web.listen;
-    let answer = ask(address).with_context(|| {
-        format!("the agent does not answer on {address}; is it running, with this configuration?")
-    })?;
-    let status = parse(&answer).with_context(|| {
-        format!("something answers on {address}, but not as the agent does; does another program use the port?")
-    })?;
+    let status = agent::status(&plan.web.listen)?;
     match format {
         Output::Json => print(&format!("{status:#}\n")),
         Output::Text => print(&table(&status)),
@@ -44,40 +31,8 @@ pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCo
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One HTTP request by hand: the binary needs no client library for it.
-fn ask(listen: &str) -> anyhow::Result<String> {
-    let mut address: SocketAddr = listen.parse()?;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /api/status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn parse(answer: &str) -> anyhow::Result<Value> {
-    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
-    let first = head.lines().next().unwrap_or_default();
-    anyhow::ensure!(first.contains(" 200 "), "answered {first}");
-    Ok(serde_json::from_str(body)?)
-}
-
 fn plugins(status: &Value) -> &[Value] {
     status["plugins"].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// A backend's words on one line, without what would speak to the terminal.
-fn plain(words: &str) -> String {
-    const MOST: usize = 300;
-    let mut line: String =
-        words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
-    if words.chars().count() > MOST {
-        line.push_str(" ...");
-    }
-    line
 }
 
 fn table(status: &Value) -> String {
@@ -117,10 +72,10 @@ fn table(status: &Value) -> String {
             plugin["errors"].as_u64().unwrap_or(0)
         );
         if let Some(error) = plugin["last_error"]["message"].as_str() {
-            let _infallible = writeln!(out, "{:<10}   last error: {}", "", plain(error));
+            let _infallible = writeln!(out, "{:<10}   last error: {}", "", plain(error, WORDS));
         }
         for (_, note) in plugin["notes"].as_object().into_iter().flatten() {
-            let _infallible = writeln!(out, "{:<10}   note: {}", "", plain(&text(note)));
+            let _infallible = writeln!(out, "{:<10}   note: {}", "", plain(&text(note), WORDS));
         }
     }
     for (alias, detector) in status["detectors"].as_object().into_iter().flatten() {

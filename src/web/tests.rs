@@ -52,6 +52,17 @@ impl History for Seconds {
         anyhow::ensure!(from_ms == 7 && limit == 3, "asked for {from_ms} and {limit}");
         Ok(Vec::new())
     }
+    fn changes(&self, part: &str, limit: usize) -> Result<Vec<Incident>, Cause> {
+        anyhow::ensure!(part == "web/a b" && limit == 2000, "asked for {part} and {limit}");
+        let change = |time_ms: i64| {
+            serde_json::from_value(json!({
+                "message": "m", "key": "web/a b", "detector": "web", "host": "h", "group": "",
+                "state": "notified", "time_ms": time_ms, "started_ms": 1, "score": null,
+                "models": [], "contributions": [], "normal": [], "reason": "r",
+            }))
+        };
+        Ok(vec![change(9)?, change(5)?])
+    }
 }
 
 struct Page {
@@ -296,6 +307,19 @@ async fn of_many_frames_the_newest_are_answered_and_it_says_so() {
         (answer["times"].as_array().unwrap().len(), &answer["truncated"]),
         (3000, &json!(false))
     );
+}
+
+#[tokio::test]
+async fn incidents_of_a_key_come_from_the_whole_history_or_since_a_time() {
+    let page = page().await;
+    let times = |answer: serde_json::Value| -> Vec<i64> {
+        let changes = answer["incidents"].as_array().unwrap();
+        changes.iter().map(|change| change["time_ms"].as_i64().unwrap()).collect()
+    };
+    let all = page.get("/api/incidents?key=web/a%20b&limit=999999").await.json();
+    assert_eq!(times(all), [9, 5]);
+    let since = page.get("/api/incidents?key=web/a%20b&limit=2000&since_ms=6").await.json();
+    assert_eq!(times(since), [9]);
 }
 
 #[tokio::test]

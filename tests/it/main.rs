@@ -10,5 +10,6 @@
 )]
 
 mod cli;
+mod commands;
 mod house;
 mod live;
