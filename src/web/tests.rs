@@ -312,7 +312,7 @@ async fn of_many_frames_the_newest_are_answered_and_it_says_so() {
 #[tokio::test]
 async fn incidents_of_a_key_come_from_the_whole_history_or_since_a_time() {
     let page = page().await;
-    let times = |answer: serde_json::Value| -> Vec<i64> {
+    let times = |answer: Value| -> Vec<i64> {
         let changes = answer["incidents"].as_array().unwrap();
         changes.iter().map(|change| change["time_ms"].as_i64().unwrap()).collect()
     };
