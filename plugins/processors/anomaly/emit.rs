@@ -8,14 +8,15 @@ use std::sync::Arc;
 use sentinel_contract::{Context, Events, Kind, Metric, Series};
 
 use super::Written;
+use super::joint::NAMES;
 use super::treat::Measure;
-use super::verdict::{FOREST, GUARD, Judgement};
+use super::verdict::{GUARD, Judgement};
 
 /// A group's series, built once.
 pub(super) struct Output {
     written: Written,
     overall: Arc<Series>,
-    forest: Arc<Series>,
+    joint: Vec<Arc<Series>>,
     robust_z: Arc<Series>,
     signals: Vec<OfSignal>,
 }
@@ -59,7 +60,7 @@ impl Output {
         Output {
             written,
             overall: series("anomaly_score", "all", "overall"),
-            forest: series("anomaly_score", "all", FOREST),
+            joint: NAMES.iter().map(|name| series("anomaly_score", "all", name)).collect(),
             robust_z: series("anomaly_score", "all", GUARD),
             signals: names.iter().map(of_signal).collect(),
         }
@@ -82,12 +83,14 @@ impl Output {
         };
         if let Some(score) = score {
             write(&self.overall, score);
-            write(&self.forest, judgement.forest);
+            for (of, score) in self.joint.iter().zip(judgement.joint) {
+                write(of, score);
+            }
             write(&self.robust_z, judgement.robust_z);
         } else if open {
             write(&self.overall, judgement.verdict.score); // an absolute limit needs no model
         }
-        if self.written == Written::All {
+        if self.written != Written::Scores {
             for (of, one) in self.signals.iter().zip(measures) {
                 write(&of.y, one.value);
                 write(&of.yhat, one.expected);

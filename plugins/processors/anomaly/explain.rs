@@ -1,9 +1,7 @@
 //! Why: shares, directions, what was expected, and the sentence.
 //!
-//! Shares are at least 0 and sum to 1 over the signals that raise the score, averaged over the models that agree. The guard's
-//! share of a signal is the square of its own score; the forest's comes from the paths its trees take
-//! (`IsolationForest::explain_row`). A signal within one sigma of what is expected gets none of it: paths credit the signals they
-//! happen to pass. Words are "above" and "usually", never "cause".
+//! Shares are at least 0 and sum to 1 over the signals that raise the score, averaged over the views and the joint models
+//! that agree (`IsolationForest::explain_row`, `Pca::explain_row`). Words are "above" and "usually", never "cause".
 
 use std::fmt::Write as _;
 
@@ -13,27 +11,28 @@ use super::signals::Signal;
 use super::train::Model;
 use super::treat::Measure;
 use super::unit::Unit;
+use super::views::{self, Deviations};
 
 /// Contributions shown.
 const MOST: usize = 10;
 /// A smaller share is not worth a line.
 const LEAST_SHARE: f64 = 0.02;
 
-/// The guard's shares: squares of the signals' own scores, as far as these are not small. What does not raise the guard's
-/// score, because too little has changed to matter, has none beside what does.
-pub(super) fn shares_of_guard(measures: &[Measure]) -> Vec<f64> {
-    let large = |one: &Measure| one.score >= 0.5;
-    let matters = measures.iter().any(|one| large(one) && one.counts);
-    let square = |one: &Measure| {
-        if large(one) && (one.counts || !matters) { one.score * one.score } else { 0.0 }
-    };
-    normalised(measures.iter().map(square).collect())
+/// The shares of the views of a frame.
+pub(super) fn shares_of_views(deviations: &[Deviations]) -> Vec<f64> {
+    views::shares(deviations)
 }
 
-/// The forest's shares.
-pub(super) fn shares_of_forest(model: &Model, row: &[f32], measures: &[Measure]) -> Vec<f64> {
+/// A joint model's shares. A signal within one sigma of what is expected gets none of it: paths credit the signals they
+/// happen to pass.
+pub(super) fn shares_of_joint(
+    model: &Model,
+    which: usize,
+    row: &[f64],
+    measures: &[Measure],
+) -> Vec<f64> {
     let mut parts = vec![0.0; row.len()];
-    model.forest.explain_row(row, &mut parts);
+    model.joint.explain(which, row, &mut parts);
     let mut parts = parts.into_iter();
     let shares = model.learned.iter().zip(measures).map(|(learned, one)| {
         let part = learned.as_ref().and_then(|_| parts.next()).unwrap_or(0.0);

@@ -8,18 +8,17 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::emit::Output;
+use super::incident::{self, End, Open, Owner, Rules};
+use super::joint::Votes;
+use super::signals::{LIMIT_FRAMES, Signals};
+use super::train::{Boundaries, Job, Model, Options, Raw, Trained, youth};
+use super::treat::{Measure, Unit, measure};
+use super::verdict::{self, Judged, Judgement, Memory, Ready};
+use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
 use sentinel_contract::trainer::{Pending, Polled, Trainer};
 use sentinel_contract::{Events, Incident};
-use sentinel_models::robust::RollingMedian;
-
-use super::emit::Output;
-use super::incident::{self, End, Open, Owner, RECOVERED, Rules};
-use super::score::Boundary;
-use super::signals::{LIMIT_FRAMES, Signals};
-use super::train::{Job, Model, Options, Trained, level_of, youth};
-use super::treat::{Measure, measure};
-use super::verdict::{self, Judged, Judgement, Ready};
 
 /// A boundary stands still for an open incident, this long.
 pub(super) const STILL_MS: i64 = 2 * 3_600_000;
@@ -43,8 +42,8 @@ pub(super) struct Shared {
     pub options: Options,
     pub rules: Rules,
     pub retrain_ms: i64,
-    /// Wait for a model at the frame where it takes effect: replay and tests. Live, it is used when it is there.
-    pub wait: bool,
+    /// Contributions are written in every frame.
+    pub explain: bool,
 }
 
 /// Where the group's next model stands.
@@ -59,8 +58,7 @@ pub(super) enum Training {
 #[derive(Clone, Debug)]
 pub(super) struct InUse {
     pub model: Model,
-    pub forest: Boundary,
-    pub robust_z: Boundary,
+    pub boundaries: Boundaries,
     /// Frame from which it was used.
     pub since_ms: i64,
 }
@@ -71,7 +69,7 @@ pub(super) struct Group {
     /// Its name in history.
     pub history_name: String,
     pub labels: Vec<(String, String)>,
-    pub levels: Vec<RollingMedian>,
+    pub levels: Vec<Levels>,
     recent: VecDeque<Frame>,
     pub used: Option<InUse>,
     pub training: Training,
@@ -81,8 +79,11 @@ pub(super) struct Group {
     pub learnt_frames: u64,
     pub scored_frames: u64,
     pub incident: Option<Open>,
+    /// The last one, as long as it may come back.
+    pub past: Option<Open>,
+    pub memory: Memory,
     /// Raw scores of the open incident's worst frame.
-    pub worst: (f64, f64),
+    pub worst: Raw,
     pub incidents: u64,
     /// Taken as the new normal: nothing new is opened until it was quiet once.
     pub accepted: bool,
@@ -91,7 +92,6 @@ pub(super) struct Group {
     pub spoken: u64,
     pub missing: u32,
     pub zeros: u32,
-    pub forest_run: u32,
     pub last_ms: i64,
     pub last: Option<Last>,
     /// A frame was judged since the start.
@@ -103,7 +103,7 @@ pub(super) struct Group {
 pub(super) struct Last {
     pub measures: Vec<Measure>,
     pub score: Option<f64>,
-    pub forest: f64,
+    pub joint: Votes,
     pub robust_z: f64,
     pub blind: bool,
 }
@@ -120,7 +120,7 @@ impl Group {
         } else {
             format!("{}/{}", owner.detector, owner.group)
         };
-        let levels = vec![RollingMedian::new(shared.options.level_frames); shared.names.len()];
+        let levels = vec![Levels::new(shared.options.level_frames); shared.names.len()];
         Group {
             owner,
             history_name,
@@ -133,14 +133,15 @@ impl Group {
             learnt_frames: 0,
             scored_frames: 0,
             incident: None,
-            worst: (0.0, 0.0),
+            past: None,
+            memory: Memory::default(),
+            worst: Raw::default(),
             incidents: 0,
             accepted: false,
             excluded: Vec::new(),
             spoken: 0,
             missing: 0,
             zeros: 0,
-            forest_run: 0,
             last_ms: i64::MIN,
             last: None,
             awake: false,
@@ -167,19 +168,21 @@ impl Group {
         self.missing = 0;
         if blind {
             let measures = self.measure(&values, shared);
-            self.last = Some(Last { measures, score: None, forest: 0.0, robust_z: 0.0, blind });
+            let (joint, robust_z) = (Votes::default(), 0.0);
+            self.last = Some(Last { measures, score: None, joint, robust_z, blind });
             return Vec::new();
         }
         self.awake = true;
         self.fetch(time_ms, shared);
         let measures = self.measure(&values, shared);
+        let deviations = self.deviations(&values, shared);
         self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
-        let judgement = self.judge(time_ms, &measures, shared);
+        let judgement = self.judge(time_ms, &measures, &deviations, shared);
         let (changes, end) = self.step(&judgement, shared);
         let mut events = Vec::new();
         let score = self.used.is_some().then_some(judgement.verdict.score);
         self.scored_frames += u64::from(score.is_some());
-        let open = self.incident.is_some();
+        let open = self.incident.is_some() || shared.explain;
         events.push(self.output.metrics(time_ms, &measures, score, &judgement, open));
         let frame = self.recent.back_mut().expect("it was remembered above");
         frame.score = score.unwrap_or(f64::NAN);
@@ -189,7 +192,7 @@ impl Group {
         self.last = Some(Last {
             measures,
             score,
-            forest: judgement.forest,
+            joint: judgement.joint,
             robust_z: judgement.robust_z,
             blind,
         });
@@ -212,7 +215,7 @@ impl Group {
         let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
         self.incidents += u64::from(self.incident.is_none());
         let (changes, end) =
-            incident::step(&mut self.incident, &verdict, &self.owner, shared.rules);
+            incident::step(&mut self.incident, &mut self.past, &verdict, &self.owner, shared.rules);
         if end == Some(End::Accepted) {
             self.spoken = 0; // it has to speak steadily again before it can fall silent
         }
@@ -228,68 +231,96 @@ impl Group {
             signals.zip(values).map(|(((signal, learned), recent), value)| match learned {
                 Some(learned) => {
                     let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-                    measure(signal, learned, *value, volume, level_of(recent), youth)
+                    measure(signal, learned, *value, volume, recent.now().short, youth)
                 }
                 None => Measure::unknown(*value),
             });
         measured.collect()
     }
 
-    fn judge(&mut self, time_ms: i64, measures: &[Measure], shared: &Shared) -> Judgement {
+    /// How far each signal is off, in each view.
+    fn deviations(&self, values: &[f64], shared: &Shared) -> Vec<Deviations> {
+        let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
+        let youth = youth(used.model.from_ms, used.model.upto_ms);
+        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
+        let deviations =
+            signals.zip(values).map(|(((signal, learned), levels), value)| match learned {
+                Some(learned) => {
+                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
+                    let unit = Unit::of(signal, learned.center, volume);
+                    learned.usual.deviations(signal, unit, *value, levels.now(), youth)
+                }
+                None => [0.0; VIEWS],
+            });
+        deviations.collect()
+    }
+
+    fn judge(
+        &mut self,
+        time_ms: i64,
+        measures: &[Measure],
+        deviations: &[Deviations],
+        shared: &Shared,
+    ) -> Judgement {
         let signals = &shared.signals.signals;
         let mut both = signals.iter().zip(measures);
         let zero = both.any(|(signal, one)| signal.stops && one.value == 0.0);
         self.zeros = if zero { self.zeros.saturating_add(1) } else { 0 };
-        let ready = self.used.as_ref().map(|used| Ready {
-            model: &used.model,
-            forest: &used.forest,
-            robust_z: &used.robust_z,
-        });
+        let ready = self
+            .used
+            .as_ref()
+            .map(|used| Ready { model: &used.model, boundaries: &used.boundaries });
         let judged = Judged {
             time_ms,
             signals,
             measures,
+            deviations,
             ready,
             recent: &self.recent,
             zeros: self.zeros,
-            forest_run: self.forest_run,
             confirm_frames: shared.rules.confirm_frames,
+            explain: shared.explain,
         };
-        let judgement = verdict::judge(&judged, self.incident.is_some());
-        self.forest_run =
-            if judgement.forest_counts { self.forest_run.saturating_add(1) } else { 0 };
-        judgement
+        verdict::judge(&judged, &mut self.memory, self.incident.is_some())
     }
 
     /// Moves the incident on.
     fn step(&mut self, judgement: &Judgement, shared: &Shared) -> (Vec<Incident>, Option<End>) {
         if self.accepted {
-            self.accepted = judgement.verdict.score >= RECOVERED;
+            self.accepted = !judgement.verdict.calm;
             return (Vec::new(), None);
         }
         let was_open = self.incident.clone();
-        let (changes, end) =
-            incident::step(&mut self.incident, &judgement.verdict, &self.owner, shared.rules);
-        if let Some((forest, z)) = judgement.raw {
-            let worst = if was_open.is_some() { self.worst } else { (0.0, 0.0) };
-            self.worst = (worst.0.max(forest), worst.1.max(z));
+        let revived = self.past.is_some();
+        let (changes, end) = incident::step(
+            &mut self.incident,
+            &mut self.past,
+            &judgement.verdict,
+            &self.owner,
+            shared.rules,
+        );
+        if let Some(raw) = &judgement.raw {
+            let worst = if was_open.is_some() { self.worst } else { Raw::default() };
+            self.worst = worst.max(raw);
         }
-        self.incidents += u64::from(was_open.is_none() && self.incident.is_some());
+        let opened = was_open.is_none() && self.incident.is_some();
+        let again =
+            revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
+        self.incidents += u64::from(opened && !again);
         match (end, was_open) {
             // The boundary did not see its frames: a blip must count against it, or blips would never become fewer.
             (Some(End::Unconfirmed), _) => {
                 if let Some(used) = &mut self.used {
-                    used.forest.push(self.worst.0);
-                    used.robust_z.push(self.worst.1);
+                    used.boundaries.push(&self.worst, false);
                 }
             }
             (Some(end), Some(open)) => {
                 self.accepted = end == End::Accepted;
-                let until = judgement.verdict.time_ms.min(open.started_ms + STILL_MS);
+                let until = judgement.verdict.time_ms.min(open.since_ms + STILL_MS);
                 if self.excluded.len() == MAX_EXCLUDED {
                     self.excluded.remove(0);
                 }
-                let onset = open.started_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
+                let onset = open.since_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
                 self.excluded.push(onset..until);
             }
             _ => (),
@@ -306,7 +337,11 @@ impl Group {
 
     /// The levels and boundaries move on, unless an incident holds them.
     fn learn(&mut self, time_ms: i64, judgement: &Judgement, end: Option<End>) {
-        let held = self.incident.as_ref().is_some_and(|open| time_ms - open.started_ms < STILL_MS);
+        let still = |open: &Open| time_ms - open.since_ms < STILL_MS;
+        let held = self.incident.as_ref().is_some_and(|open| open.is_confirmed() && still(open));
+        if let (Some(used), Some(raw)) = (&mut self.used, &judgement.raw) {
+            used.boundaries.push(raw, held || end.is_some());
+        }
         if held || end.is_some() {
             return;
         }
@@ -314,10 +349,6 @@ impl Group {
         let frame = self.recent.back().expect("it was remembered before");
         for (level, value) in self.levels.iter_mut().zip(&frame.values) {
             level.push(*value);
-        }
-        if let (Some(used), Some((forest, z))) = (&mut self.used, judgement.raw) {
-            used.forest.push(forest);
-            used.robust_z.push(z);
         }
     }
 
@@ -357,11 +388,7 @@ impl Group {
         if time_ms < upto_ms + EFFECT_FRAMES * interval {
             return;
         }
-        let mut polled = job.poll();
-        while shared.wait && polled == Polled::Working {
-            std::thread::yield_now();
-            polled = job.poll();
-        }
+        let polled = job.poll();
         let upto_ms = *upto_ms;
         let again = |frames: i64| Training::Due { at_ms: upto_ms + frames * interval };
         match polled {
@@ -384,18 +411,17 @@ impl Group {
     }
 
     fn use_model(&mut self, trained: Trained, time_ms: i64) {
-        let Trained { model, forest, robust_z } = trained;
+        let Trained { model, boundaries } = trained;
         if self.used.is_none() {
             tracing::info!(
                 group = self.owner.group,
                 frames = model.frames,
-                forest_boundary = forest.bound(),
-                robust_z_boundary = robust_z.bound(),
+                boundary = boundaries.frame.bound(),
                 "ready"
             );
         }
         self.refused = None;
-        self.used = Some(InUse { model, forest, robust_z, since_ms: time_ms });
+        self.used = Some(InUse { model, boundaries, since_ms: time_ms });
     }
 
     /// The frames of history after the last one of a snapshot: what was seen but not saved.
@@ -405,7 +431,7 @@ impl Group {
             .saturating_add(shared.options.level_frames as i64 * 60 * shared.options.interval_ms);
         let frames = shared.history.frames(&self.history_name, &shared.names, from, to);
         for frame in frames.unwrap_or_default() {
-            if frame.score >= RECOVERED {
+            if frame.score >= 1.0 {
                 continue;
             }
             for (level, value) in self.levels.iter_mut().zip(&frame.values) {

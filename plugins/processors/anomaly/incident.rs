@@ -1,27 +1,23 @@
 //! The states of an incident: detected, confirmed, notified, recovering, resolved (DESIGN section 6).
 //!
-//! Detections that overlap are one incident: it stays open until the score has been low for a while, and a relapse
-//! while it recovers goes back to where it stood, under the same key. The key is made of the detector, the group and
+//! Detections that overlap are one incident: it stays open until the frames have been calm for a while, and a relapse
+//! while it recovers, or soon after its end, goes back to where it stood, under the same key and without a second call. The key is made of the detector, the group and
 //! the first frame, so a restart keeps it. New-normal offers, digests and maintenance windows are not here yet.
 
 use sentinel_contract::Incident;
 use sentinel_contract::incident::{Contribution, State};
 use serde::{Deserialize, Serialize};
 
-/// One frame this far beyond the boundary confirms at once.
-const AT_ONCE: f64 = 3.0;
-/// Below it an incident recovers; between it and 1.0 nothing changes.
-pub(super) const RECOVERED: f64 = 0.8;
-/// Frames below [`RECOVERED`] that begin the recovery of a confirmed incident.
+/// Calm frames that begin the recovery of a confirmed incident.
 const LOW_FRAMES: u32 = 2;
-/// Frames looked back on for confirmation, beyond those needed: one may be missing among them.
-const SLACK_FRAMES: u32 = 1;
 
 /// How long things last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub confirm_frames: u32,
     pub recover_frames: u32,
+    /// What comes back within this time after its end is the same incident.
+    pub relapse_ms: i64,
     /// An open incident ends after this and is taken as the new normal.
     pub accept_ms: i64,
 }
@@ -38,8 +34,14 @@ pub(super) struct Owner {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
     pub time_ms: i64,
-    /// 1.0 at the boundary, after all gates.
+    /// As it is written: 1.0 at the boundary.
     pub score: f64,
+    /// An incident opens, or goes on.
+    pub above: bool,
+    /// It is confirmed.
+    pub sure: bool,
+    /// It recovers.
+    pub calm: bool,
     pub models: Vec<(String, f64)>,
     /// Empty below the boundary.
     pub contributions: Vec<Contribution>,
@@ -57,11 +59,13 @@ pub(super) struct Verdict {
 pub(super) struct Open {
     pub key: String,
     pub started_ms: i64,
+    /// Of its start or its last relapse: what stands still for it does so from here on.
+    pub since_ms: i64,
+    /// When it ended, if it did.
+    ended_ms: Option<i64>,
     pub state: State,
     /// Where it goes back to when it relapses: detected, confirmed or notified.
     pub reached: State,
-    /// The last frames, newest in the lowest bit: 1 is at or above the boundary.
-    history: u64,
     low: u32,
     /// Highest score since the last change, and at all.
     peak: f64,
@@ -94,19 +98,26 @@ pub(super) enum End {
 /// Takes a frame's verdict. Returns the changes of state, in order, and how the incident ended if it did.
 pub(super) fn step(
     slot: &mut Option<Open>,
+    past: &mut Option<Open>,
     verdict: &Verdict,
     owner: &Owner,
     rules: Rules,
 ) -> (Vec<Incident>, Option<End>) {
     let mut changes = Vec::new();
-    let above = verdict.score >= 1.0;
-    if slot.is_none() {
-        if !above {
-            return (changes, None);
-        }
+    let recent =
+        |old: &Open| old.ended_ms.is_some_and(|end| verdict.time_ms - end <= rules.relapse_ms);
+    if slot.is_none() && !verdict.above {
+        return (changes, None);
+    }
+    if slot.is_none()
+        && let Some(mut old) = past.take().filter(recent)
+    {
+        (old.since_ms, old.ended_ms) = (verdict.time_ms, None);
+        old.note(verdict);
+        *slot = Some(old);
+    } else if slot.is_none() {
         let mut open = Open::new(verdict, owner);
-        let reason =
-            format!("score {:.2}, confirmed by {} frames", verdict.score, rules.confirm_frames);
+        let reason = format!("score {:.2}, not yet confirmed", verdict.score);
         changes.push(open.enter(State::Detected, verdict.time_ms, reason, owner));
         *slot = Some(open);
     } else if let Some(open) = slot {
@@ -114,37 +125,27 @@ pub(super) fn step(
     }
     let Some(open) = slot else { return (changes, None) };
 
-    if open.state == State::Recovering && above {
+    if matches!(open.state, State::Recovering | State::Resolved) && verdict.above {
         let reached = open.reached;
         changes.push(open.enter(reached, verdict.time_ms, "it came back".into(), owner));
     }
-    advance(open, verdict, owner, rules, &mut changes);
+    advance(open, verdict, owner, &mut changes);
     let end = close(open, verdict, owner, rules, &mut changes);
     if end.is_some() {
-        *slot = None;
+        *past = slot.take().filter(|_| end != Some(End::Accepted));
     }
     (changes, end)
 }
 
 /// Towards more certainty.
-fn advance(
-    open: &mut Open,
-    verdict: &Verdict,
-    owner: &Owner,
-    rules: Rules,
-    changes: &mut Vec<Incident>,
-) {
-    if open.state == State::Detected {
-        let seen = 64 - rules.confirm_frames.saturating_add(SLACK_FRAMES).min(64);
-        let frames = (open.history & (u64::MAX >> seen)).count_ones();
-        if frames >= rules.confirm_frames || open.highest >= AT_ONCE {
-            let reason = match &open.page {
-                Some(_) => format!("{frames} of the last frames are beyond the boundary"),
-                None => verdict.why_not.clone(),
-            };
-            open.reached = State::Confirmed;
-            changes.push(open.enter(State::Confirmed, verdict.time_ms, reason, owner));
-        }
+fn advance(open: &mut Open, verdict: &Verdict, owner: &Owner, changes: &mut Vec<Incident>) {
+    if open.state == State::Detected && verdict.sure {
+        let reason = match &open.page {
+            Some(_) => "it lasts".to_owned(),
+            None => verdict.why_not.clone(),
+        };
+        open.reached = State::Confirmed;
+        changes.push(open.enter(State::Confirmed, verdict.time_ms, reason, owner));
     }
     if open.state == State::Confirmed
         && let Some(reason) = open.page.clone()
@@ -163,14 +164,14 @@ fn close(
     changes: &mut Vec<Incident>,
 ) -> Option<End> {
     let time_ms = verdict.time_ms;
-    if time_ms - open.started_ms >= rules.accept_ms {
+    if time_ms - open.since_ms >= rules.accept_ms {
         let reason = "it has lasted so long that it is taken as the new normal".into();
         changes.push(open.enter(State::Resolved, time_ms, reason, owner));
         return Some(End::Accepted);
     }
     let patience = if open.is_confirmed() { LOW_FRAMES.min(rules.recover_frames) } else { 1 };
     if open.state != State::Recovering && open.low >= patience {
-        let reason = format!("score {:.2}, below {RECOVERED}", verdict.score);
+        let reason = format!("score {:.2}, calm", verdict.score);
         changes.push(open.enter(State::Recovering, time_ms, reason, owner));
     }
     if open.state == State::Recovering && open.low >= rules.recover_frames {
@@ -182,6 +183,7 @@ fn close(
         };
         let end = if open.is_confirmed() { End::Over } else { End::Unconfirmed };
         changes.push(open.enter(State::Resolved, time_ms, reason, owner));
+        open.ended_ms = Some(time_ms);
         return Some(end);
     }
     None
@@ -193,9 +195,10 @@ impl Open {
         let mut open = Open {
             key: format!("{}/{group}/{}", owner.detector, verdict.time_ms / 1000),
             started_ms: verdict.time_ms,
+            since_ms: verdict.time_ms,
+            ended_ms: None,
             state: State::Detected,
             reached: State::Detected,
-            history: 0,
             low: 0,
             peak: 0.0,
             highest: 0.0,
@@ -211,10 +214,9 @@ impl Open {
 
     /// Takes a frame into account. The explanation is that of the worst frame.
     fn note(&mut self, verdict: &Verdict) {
-        self.history = self.history << 1 | u64::from(verdict.score >= 1.0);
-        self.low = if verdict.score < RECOVERED { self.low + 1 } else { 0 };
+        self.low = if verdict.calm { self.low + 1 } else { 0 };
         self.peak = self.peak.max(verdict.score);
-        if verdict.score >= 1.0 && (verdict.score > self.highest || self.contributions.is_empty()) {
+        if verdict.above && (verdict.score > self.highest || self.contributions.is_empty()) {
             self.models.clone_from(&verdict.models);
             self.contributions.clone_from(&verdict.contributions);
             self.normal.clone_from(&verdict.normal);

@@ -12,6 +12,7 @@ mod explain;
 mod frame;
 mod group;
 mod incident;
+mod joint;
 mod presets;
 mod score;
 mod signals;
@@ -21,6 +22,7 @@ mod train;
 mod treat;
 mod unit;
 mod verdict;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,8 @@ pub use presets::Preset;
 pub use signals::{Aggregate, Role, SignalConfig, Treatment, Watch};
 use train::Options;
 
+/// What comes back within so many times the recovery is the same incident.
+const RELAPSE: i64 = 5;
 /// An incident ends after this as the new normal.
 const ACCEPT_MS: i64 = 6 * 3_600_000;
 
@@ -53,6 +57,8 @@ pub enum Written {
     All,
     /// Scores of the whole frame and contributions only.
     Scores,
+    /// All, and contributions in every frame, not only while an incident is open.
+    Explained,
 }
 
 /// `[[processors.anomaly]]`
@@ -102,10 +108,10 @@ impl Default for Config {
             incidents_per_week: 1.0,
             min_training_frames: 120,
             training_window: Period::secs(14 * 86_400),
-            retrain_interval: Period::secs(6 * 3600),
+            retrain_interval: Period::secs(24 * 3600),
             level_frames: 60,
             confirm_frames: 0,
-            recover_frames: 5,
+            recover_frames: 10,
             lateness: Period::secs(10),
             series: Written::All,
             seed: 42,
@@ -188,6 +194,7 @@ impl Anomaly {
             window_ms: millis(config.training_window),
             interval_ms,
             share: score::allowance(config.incidents_per_week, interval_ms as f64 / 1000.0),
+            frame_share: score::frame_share(config.incidents_per_week),
             seed: config.seed,
         };
         let shared = Shared {
@@ -198,10 +205,11 @@ impl Anomaly {
             rules: Rules {
                 confirm_frames: if confirm == 0 { config.preset.confirm_frames() } else { confirm },
                 recover_frames: config.recover_frames,
+                relapse_ms: i64::from(config.recover_frames) * RELAPSE * interval_ms,
                 accept_ms: ACCEPT_MS,
             },
             retrain_ms: millis(config.retrain_interval),
-            wait: false,
+            explain: config.series == Written::Explained,
             signals: Arc::new(signals),
         };
         let columns = shared.signals.columns.clone();

@@ -23,6 +23,11 @@ pub(super) fn allowance(incidents_per_week: f64, frame_seconds: f64) -> f64 {
     (incidents_per_week * frame_seconds / WEEK_SECONDS).powf(2.0 / 3.0).clamp(1e-9, 0.05)
 }
 
+/// Share of frames that may pass the boundary of the frame's number.
+pub(super) fn frame_share(incidents_per_week: f64) -> f64 {
+    (FRAME_SHARE * incidents_per_week.powf(2.0 / 3.0)).clamp(1e-6, 0.05)
+}
+
 /// The value that `share` of `scores` will pass, extrapolated when there are too few; never below all but the
 /// two largest of them. `None` for an empty window.
 pub(super) fn tail_bound(scores: &TrailingQuantile, share: f64) -> Option<f64> {
@@ -40,6 +45,73 @@ pub(super) fn tail_bound(scores: &TrailingQuantile, share: f64) -> Option<f64> {
 /// The quantile as it was seen; the two largest scores of a short window say nothing yet.
 pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f64> {
     scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
+}
+
+/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a week and a day.
+const WEEK_FRAMES: usize = 10_080;
+const DAY_FRAMES: usize = 1440;
+/// Share of a day's frames beyond the boundary of evidence.
+const DAY_SHARE: f64 = 0.02;
+/// Share of a week's frames beyond the written score's boundary, for one welcome incident a week.
+pub(super) const FRAME_SHARE: f64 = 0.005;
+/// No boundary is lower: about one signal four deviations off in every view.
+const LEAST_FRAME: f64 = 1.0;
+const LEAST_DAY: f64 = 0.75;
+/// A quantile is taken as it was seen when so many scores lie beyond it.
+const SEEN: f64 = 5.0;
+
+/// The boundary of a frame's number: a trailing quantile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Trailing {
+    share: f64,
+    least: f64,
+    window: TrailingQuantile,
+    bound: f64,
+}
+
+impl Trailing {
+    /// Over the last week of minutes.
+    pub(super) fn week(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(WEEK_FRAMES, share, LEAST_FRAME, raw)
+    }
+
+    /// Over the last day of minutes.
+    pub(super) fn day(raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(DAY_FRAMES, DAY_SHARE, LEAST_DAY, raw)
+    }
+
+    fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        let mut window = TrailingQuantile::new(frames);
+        window.extend(raw);
+        let mut trailing = Trailing { share, least, window, bound: least };
+        trailing.place();
+        trailing
+    }
+
+    pub(super) fn push(&mut self, raw: f64) {
+        self.window.push(raw);
+        self.place();
+    }
+
+    fn place(&mut self) {
+        let enough = self.window.len() as f64 * self.share >= SEEN;
+        let bound = if enough {
+            self.window.quantile(1.0 - self.share)
+        } else {
+            tail_bound(&self.window, self.share)
+        };
+        self.bound = bound.unwrap_or(self.least).max(self.least);
+    }
+
+    /// 1.0 at the boundary.
+    pub(super) fn score(&self, raw: f64) -> f64 {
+        raw / self.bound
+    }
+
+    /// The number at which it lies.
+    pub(super) fn bound(&self) -> f64 {
+        self.bound
+    }
 }
 
 /// How a model's raw scores become scores.

@@ -8,16 +8,16 @@ use std::ops::Range;
 
 use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
-use sentinel_models::robust::RollingMedian;
 use serde::{Deserialize, Serialize};
 
 use super::frame::GroupKey;
 use super::group::{Group, InUse, Shared, Training};
 use super::incident::Open;
-use super::score::Boundary;
-use super::train::Model;
+use super::train::{Boundaries, Model, Raw};
+use super::verdict::Memory;
+use super::views::Levels;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: &str = "sentinelops-anomaly";
 
 #[derive(Serialize, Deserialize)]
@@ -31,21 +31,22 @@ struct Saved {
 struct SavedGroup {
     name: String,
     labels: Vec<(String, String)>,
-    levels: Vec<RollingMedian>,
-    model: Option<(Model, Boundary, Boundary, i64)>,
+    levels: Vec<Levels>,
+    model: Option<(Model, Boundaries, i64)>,
     /// When the next model is due, or up to when the one under way is trained.
     due_ms: i64,
     running: bool,
     learnt_frames: u64,
     scored_frames: u64,
     incident: Option<Open>,
-    worst: (f64, f64),
+    past: Option<Open>,
+    memory: Memory,
+    worst: Raw,
     incidents: u64,
     accepted: bool,
     excluded: Vec<Range<i64>>,
     spoken: u64,
     zeros: u32,
-    forest_run: u32,
     last_ms: i64,
 }
 
@@ -72,9 +73,8 @@ fn save_group(group: &Group) -> SavedGroup {
         Training::Due { at_ms } => (false, at_ms),
         Training::Running { upto_ms, .. } => (true, upto_ms),
     };
-    let model = group.used.as_ref().map(|used| {
-        (used.model.clone(), used.forest.clone(), used.robust_z.clone(), used.since_ms)
-    });
+    let model = (group.used.as_ref())
+        .map(|used| (used.model.clone(), used.boundaries.clone(), used.since_ms));
     SavedGroup {
         name: group.owner.group.clone(),
         labels: group.labels.clone(),
@@ -85,13 +85,14 @@ fn save_group(group: &Group) -> SavedGroup {
         learnt_frames: group.learnt_frames,
         scored_frames: group.scored_frames,
         incident: group.incident.clone(),
+        past: group.past.clone(),
+        memory: group.memory,
         worst: group.worst,
         incidents: group.incidents,
         accepted: group.accepted,
         excluded: group.excluded.clone(),
         spoken: group.spoken,
         zeros: group.zeros,
-        forest_run: group.forest_run,
         last_ms: group.last_ms,
     }
 }
@@ -125,23 +126,26 @@ fn restore_group(
     let n_signals = shared.names.len();
     ensure!(saved.levels.len() == n_signals, "the state lacks levels");
     let mut group = make(&GroupKey { name: saved.name, labels: saved.labels });
-    if let Some((model, forest, robust_z, since_ms)) = saved.model {
+    if let Some((model, boundaries, since_ms)) = saved.model {
         let known = model.learned.iter().flatten().count();
-        let fits = model.learned.len() == n_signals && model.forest.n_features() == known;
+        let fits = model.learned.len() == n_signals
+            && model.joint.n_features() == known
+            && boundaries.joint.len() == super::joint::JOINT;
         ensure!(fits, "the saved model does not fit its signals");
-        group.used = Some(InUse { model, forest, robust_z, since_ms });
+        group.used = Some(InUse { model, boundaries, since_ms });
     }
     group.levels = saved.levels;
     group.learnt_frames = saved.learnt_frames;
     group.scored_frames = saved.scored_frames;
     group.incident = saved.incident;
+    group.past = saved.past;
+    group.memory = saved.memory;
     group.worst = saved.worst;
     group.incidents = saved.incidents;
     group.accepted = saved.accepted;
     group.excluded = saved.excluded;
     group.spoken = saved.spoken;
     group.zeros = saved.zeros;
-    group.forest_run = saved.forest_run;
     group.last_ms = saved.last_ms;
     if saved.running {
         group.submit(saved.due_ms, shared);

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::frame::GroupKey;
 use super::group::{EFFECT_FRAMES, Group, Shared, Training};
+use super::joint::NAMES;
 use super::treat::Measure;
-use super::verdict::{FOREST, GUARD};
+use super::verdict::GUARD;
 
 /// What a group's signals are up to now, in a frame that is not closed yet.
 pub(super) struct Present {
@@ -92,10 +93,12 @@ fn ready_in_s(missing_frames: u64, shared: &Shared) -> i64 {
 
 fn models(group: &Group) -> Value {
     let (Some(used), Some(last)) = (&group.used, &group.last) else { return json!([]) };
-    json!([
-        { "name": FOREST, "score": last.forest, "boundary": used.forest.bound() },
-        { "name": GUARD, "score": last.robust_z, "boundary": used.robust_z.bound() },
-    ])
+    let model = |name: &str, score: f64, boundary: f64| json!({ "name": name, "score": score, "boundary": boundary });
+    let joint = NAMES.iter().zip(last.joint).zip(&used.boundaries.joint);
+    let mut models: Vec<Value> =
+        joint.map(|((name, score), boundary)| model(name, score, boundary.bound())).collect();
+    models.push(model(GUARD, last.robust_z, used.boundaries.robust_z.bound()));
+    Value::Array(models)
 }
 
 fn signals(measures: &[Measure], shared: &Shared) -> Value {

@@ -64,7 +64,7 @@ pub(super) fn context(history: Arc<dyn History>) -> Context {
         interval: Duration::from_secs(10),
         state_dir: "/nonexistent".into(),
         history,
-        trainer: Trainer::immediate(),
+        trainer: Trainer::waiting(),
     }
 }
 
@@ -95,7 +95,6 @@ impl Rig {
         let interval_ms = config.frame_interval.0.as_millis() as i64;
         let shared: Arc<dyn History> = Arc::clone(&history) as _;
         let mut detector = Anomaly::new(&config, &context(shared)).unwrap();
-        detector.shared.wait = true;
         Rig {
             detector,
             history,

@@ -10,6 +10,7 @@ use sentinel_models::robust::{MAD_TO_SIGMA, mad};
 use serde::{Deserialize, Serialize};
 
 use super::signals::{Signal, Treatment, Watch};
+use super::views::{Now, Usual};
 
 /// Residuals are cut off here: beyond, more says nothing more.
 pub(super) const CLIP: f64 = 20.0;
@@ -41,6 +42,8 @@ pub(super) struct Learned {
     pub non_negative: bool,
     /// The 1 % quantile in training; the signal's unit.
     pub low: f64,
+    /// For the three views of the frame.
+    pub usual: Usual,
 }
 
 /// One signal in one frame.
@@ -75,14 +78,14 @@ impl Measure {
 /// A treatment with what it needs of the frame: its volume (what a share is of, or the number of events that a sum of
 /// bytes is made of; NaN when it has none), and the usual share of a rate.
 #[derive(Clone, Copy, Debug)]
-struct Unit {
+pub(super) struct Unit {
     treatment: Treatment,
     volume: f64,
     prior: f64,
 }
 
 impl Unit {
-    fn of(signal: &Signal, center: f64, volume: f64) -> Self {
+    pub(super) fn of(signal: &Signal, center: f64, volume: f64) -> Self {
         Unit {
             treatment: signal.treatment,
             volume,
@@ -90,8 +93,13 @@ impl Unit {
         }
     }
 
+    /// What a share is of, or a sum is made of; NaN when it has none.
+    pub(super) fn volume(self) -> f64 {
+        self.volume
+    }
+
     /// To the treated unit.
-    fn treat(self, x: f64) -> f64 {
+    pub(super) fn treat(self, x: f64) -> f64 {
         match self.treatment {
             Treatment::Level => x,
             Treatment::Count => (if x < 0.0 { 0.0 } else { x }).ln_1p(), // `max` would make a zero of a NaN
@@ -105,7 +113,7 @@ impl Unit {
     }
 
     /// Back to the signal's unit.
-    fn undo(self, t: f64) -> f64 {
+    pub(super) fn undo(self, t: f64) -> f64 {
         match self.treatment {
             Treatment::Level => t,
             Treatment::Count => t.exp_m1().max(0.0),
@@ -118,7 +126,7 @@ impl Unit {
     }
 
     /// The least scale around `expected` (signal's unit), in the treated unit: what counting alone makes.
-    fn floor(self, signal: &Signal, value: f64, expected: f64) -> f64 {
+    pub(super) fn floor(self, signal: &Signal, value: f64, expected: f64) -> f64 {
         match self.treatment {
             Treatment::Level => {
                 // A deviation that is worth a word is four of these.
@@ -159,7 +167,7 @@ fn residual(
     (!z.is_nan()).then(|| Residual { z: z.clamp(-CLIP, CLIP), expected, scale })
 }
 
-/// Measures a value. `level` is the recent median in the signal's unit, `volume` what a rate is a share of, `youth`
+/// Measures a value. `level` is the recent median in the signal's unit (`Now::short`), `volume` what a rate is a share of, `youth`
 /// (1.0 and more) widens the scale against the training as long as that has not seen a whole day.
 pub(super) fn measure(
     signal: &Signal,
@@ -182,12 +190,34 @@ pub(super) fn measure(
     let middle = unit.treat(chosen.expected);
     let lower = unit.undo(middle - edge);
     let lower = if learned.non_negative { lower.max(0.0) } else { lower };
-    let change = value - chosen.expected;
-    let watched = match signal.direction {
+    let counts = matters(signal, value, chosen.expected, volume);
+    Measure {
+        value,
+        expected: chosen.expected,
+        lower,
+        upper: unit.undo(middle + edge),
+        z: chosen.z,
+        score: if is_watched(signal, value - chosen.expected) {
+            chosen.z.abs() / learned.bound
+        } else {
+            0.0
+        },
+        counts,
+    }
+}
+
+/// Whether a change goes the way that hurts.
+fn is_watched(signal: &Signal, change: f64) -> bool {
+    match signal.direction {
         Watch::Up => change > 0.0,
         Watch::Down => change < 0.0,
         Watch::Both => change != 0.0,
-    };
+    }
+}
+
+/// Whether a deviation goes the way that hurts, and far enough to be worth a word.
+pub(super) fn matters(signal: &Signal, value: f64, expected: f64, volume: f64) -> bool {
+    let change = value - expected;
     // Halving is to traffic what doubling is: a drop can never be more than the whole of it.
     let relative = if change < 0.0 {
         signal.min_relative / (1.0 + signal.min_relative)
@@ -198,16 +228,8 @@ pub(super) fn measure(
         Treatment::Rate => change.abs() * volume >= LEAST_EVENTS,
         Treatment::Level | Treatment::Count => true,
     };
-    let far = change.abs() >= signal.min_change && change.abs() >= relative * chosen.expected.abs();
-    Measure {
-        value,
-        expected: chosen.expected,
-        lower,
-        upper: unit.undo(middle + edge),
-        z: chosen.z,
-        score: if watched { chosen.z.abs() / learned.bound } else { 0.0 },
-        counts: watched && far && events,
-    }
+    let far = change.abs() >= signal.min_change && change.abs() >= relative * expected.abs();
+    is_watched(signal, change) && far && events
 }
 
 /// One training value of a signal, in time order.
@@ -215,8 +237,8 @@ pub(super) fn measure(
 pub(super) struct Sample {
     pub value: f64,
     pub volume: f64,
-    /// The recent level before it, once there is one.
-    pub level: Option<f64>,
+    /// The recent levels before it.
+    pub now: Now,
 }
 
 /// Learns a signal's center and scales; `None` when it was missing in most of the samples. The bound is set afterwards.
@@ -242,13 +264,22 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
             .collect();
         MAD_TO_SIGMA * mad(&residuals).unwrap_or(0.0)
     };
+    let treat = |sample: &Sample, x: Option<f64>| {
+        x.map_or(f64::NAN, |x| Unit::of(signal, center, sample.volume).treat(x))
+    };
+    let series = |of: &dyn Fn(&Sample) -> Option<f64>| -> Vec<f64> {
+        samples.iter().map(|sample| treat(sample, of(sample))).collect()
+    };
+    let treated = series(&|sample| Some(sample.value));
+    let (middle, long) = (series(&|sample| sample.now.middle), series(&|sample| sample.now.long));
     Some(Learned {
         center,
-        level_scale: distances(&|sample| sample.level),
+        level_scale: distances(&|sample| sample.now.short),
         base_scale: distances(&|_| Some(center)),
         bound: 1.0,
         non_negative: sorted[0] >= 0.0,
         low: quantile(0.01),
+        usual: Usual::learn(&treated, &middle, &long)?,
     })
 }
 

@@ -1,24 +1,28 @@
 //! One frame judged: what the models say, which gates hold, and whether a person should be called.
 //!
-//! The overall score is the largest of: the guard over the signals that moved far enough the way that hurts; the forest, if at
-//! least one of its top signals did, and if the guard is with it or it lasts; an absolute limit; a stop. A person is called when the forest and the guard agree on
+//! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over a day's boundary,
+//! confirms it. So do an absolute limit and a stop. A person is called when a joint model and a signal's own test agree on
 //! more than traffic, when a limit is passed, or when traffic stops. One model's lone vote never calls.
+//!
+//! The written score is 1.0 and more exactly when the frame is beyond its boundary. Within each side of it, it grows with
+//! the running mean of the logarithm of the number: a long fault ranks above a spike, and above its own first frame
+//! (a score that is measured in a boundary that moves would forget a fault as the boundary learns it).
 
 use std::collections::VecDeque;
 
 use sentinel_contract::history::Frame;
 use sentinel_contract::incident::{Contribution, Direction};
+use serde::{Deserialize, Serialize};
 
 use super::explain;
 use super::incident::Verdict;
-use super::score::Boundary;
+use super::joint::{JOINT, NAMES, Votes};
 use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
-use super::train::{Model, alarm};
+use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
+use super::views::{Deviations, Largest};
 
-/// The names under which the models' scores are written.
-pub(super) const FOREST: &str = "isolation_forest";
-/// The guard.
+/// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
 /// Absolute limits.
 const LIMIT: &str = "limit";
@@ -27,78 +31,115 @@ const STOP: &str = "stop";
 
 /// A limit or a stop is at least this bad, and at most that.
 const BEYOND: std::ops::RangeInclusive<f64> = 1.0..=5.0;
-/// Signals asked for the gate of the forest.
+/// Signals named for a combination.
 const TOP: usize = 3;
 /// A source that usually sends at least this much, and in its quietest hundredth this, does not stop by chance.
 const STEADY: (f64, f64) = (3.0, 1.0);
+
+/// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
+const OPENS: f64 = 1.4;
+/// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
+const SURE: f64 = 1.85;
+const MOST_EVIDENCE: f64 = 3.0;
+/// Below these an incident recovers.
+const CALM: f64 = 0.8;
+const CALM_EVIDENCE: f64 = 0.6 * SURE;
+/// Weights of a new frame in the running means: of evidence, and of the two that rank.
+const EVIDENCE_WEIGHT: f64 = 0.5;
+const RANK_WEIGHTS: [f64; 2] = [0.3, 0.1];
+/// An absolute limit passed this far confirms at once.
+const FAR: f64 = 3.0;
 
 /// What is judged.
 pub(super) struct Judged<'a> {
     pub time_ms: i64,
     pub signals: &'a [Signal],
     pub measures: &'a [Measure],
+    pub deviations: &'a [Deviations],
     /// The model with its boundaries, once there is one.
     pub ready: Option<Ready<'a>>,
     /// The last frames, the current one last.
     pub recent: &'a VecDeque<Frame>,
     /// Frames in a row in which a signal that `stops` was zero.
     pub zeros: u32,
-    /// Frames in a row, before this one, that the forest found beyond its boundary.
-    pub forest_run: u32,
     pub confirm_frames: u32,
+    /// Contributions are wanted of every frame.
+    pub explain: bool,
 }
 
 /// A model in use.
 #[derive(Clone, Copy)]
 pub(super) struct Ready<'a> {
     pub model: &'a Model,
-    pub forest: &'a Boundary,
-    pub robust_z: &'a Boundary,
+    pub boundaries: &'a Boundaries,
+}
+
+/// What is carried from frame to frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Memory {
+    evidence: f64,
+    rank: [f64; 2],
+    /// Frames in a row beyond an absolute limit.
+    beyond: u32,
 }
 
 /// Raw scores of a frame, for the boundaries; and what the state machine is told.
 #[derive(Debug)]
 pub(super) struct Judgement {
     pub verdict: Verdict,
-    /// Of the forest and of the guard.
-    pub raw: Option<(f64, f64)>,
-    /// The forest passed its boundary, and one of its top signals its gate.
-    pub forest_counts: bool,
-    /// 1.0 at the boundary.
-    pub forest: f64,
+    pub raw: Option<Raw>,
+    /// 1.0 at the boundary: the joint models, and the signals' own tests.
+    pub joint: Votes,
     pub robust_z: f64,
 }
 
-/// Judges a frame. The explanation is made only when it is needed: beyond the boundary, or with an incident `open`.
-pub(super) fn judge(frame: &Judged<'_>, open: bool) -> Judgement {
+/// Judges a frame. The explanation is made only when it is needed: beyond the boundary, with an incident `open`, or when
+/// asked for.
+pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judgement {
     let row = frame.ready.map(|ready| ready.model.row(frame.measures));
-    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| {
-        (ready.model.forest.score_row(row), alarm(frame.measures.iter().copied()))
+    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| Raw {
+        frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
+        joint: ready.model.joint.raw(row),
+        robust_z: alarm(frame.measures.iter().copied()),
     });
-    let (forest, robust_z) = match (frame.ready, raw) {
-        (Some(ready), Some((forest, z))) => (ready.forest.score(forest), ready.robust_z.score(z)),
-        _ => (0.0, 0.0),
-    };
+    let (mut ratio, mut joint, mut robust_z) = (0.0, [0.0; JOINT], 0.0);
+    if let (Some(ready), Some(raw)) = (frame.ready, raw) {
+        let bounds = ready.boundaries;
+        ratio = bounds.frame.score(raw.frame);
+        robust_z = bounds.robust_z.score(raw.robust_z);
+        for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
+            *score = boundary.score(raw);
+        }
+        let evidence = bounds.day.score(raw.frame).min(MOST_EVIDENCE);
+        memory.evidence += EVIDENCE_WEIGHT * (evidence - memory.evidence);
+        for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
+            *mean += weight * (raw.frame.ln_1p() - *mean);
+        }
+    }
     let limit = beyond_limit(frame);
+    memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
     let stopped = stopped(frame);
-
-    let mut forest_shares = None;
-    let forest_counts = forest >= 1.0 && {
-        let shares = forest_shares_of(frame, row.as_deref());
-        let counts = top(&shares).any(|at| frame.measures[at].counts);
-        forest_shares = Some(shares);
-        counts
-    };
-    // Alone it has to last: a forest that has seen little finds something in every hundredth frame.
-    let lasts = robust_z >= 1.0 || open || frame.forest_run + 1 >= frame.confirm_frames;
-    let gated = if forest_counts && lasts { forest } else { forest.min(0.99) };
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
-    let score = gated.max(robust_z).max(limit_score).max(stop_score);
+    let absolute = limit_score.max(stop_score);
 
-    let mut verdict = Verdict { time_ms: frame.time_ms, score, ..Verdict::default() };
+    let sure = memory.evidence >= SURE
+        || stopped.is_some()
+        || limit_score >= FAR
+        || memory.beyond >= frame.confirm_frames;
+    let above = sure || ratio >= OPENS || absolute >= 1.0;
+    let mut verdict = Verdict {
+        time_ms: frame.time_ms,
+        score: absolute.max(written(ratio, memory.rank)),
+        above,
+        sure,
+        calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
+        ..Verdict::default()
+    };
     if frame.ready.is_some() {
-        verdict.models = vec![(FOREST.to_owned(), forest), (GUARD.to_owned(), robust_z)];
+        let names = NAMES.iter().zip(joint);
+        verdict.models = names.map(|(name, score)| ((*name).to_owned(), score)).collect();
+        verdict.models.push((GUARD.to_owned(), robust_z));
     }
     if limit.is_some() {
         verdict.models.push((LIMIT.to_owned(), limit_score));
@@ -106,34 +147,32 @@ pub(super) fn judge(frame: &Judged<'_>, open: bool) -> Judgement {
     if stopped.is_some() {
         verdict.models.push((STOP.to_owned(), stop_score));
     }
-    if score >= 1.0 || open {
-        let mut shares = Vec::new();
-        if forest_counts {
-            shares.extend(forest_shares);
-        }
-        let guard = explain::shares_of_guard(frame.measures);
-        if robust_z >= 1.0 || shares.is_empty() && guard.iter().any(|share| *share > 0.0) {
-            shares.push(guard);
-        }
+    if above || open || frame.explain {
+        let shares = shares(frame, row.as_deref(), &joint);
         explain_into(&mut verdict, frame, &shares, limit.as_ref().map(|(at, ..)| *at));
         let reason = limit.map(|(.., reason)| reason).or(stopped);
-        (verdict.page, verdict.why_not) = page(frame, forest, robust_z, reason);
+        (verdict.page, verdict.why_not) = page(frame, &joint, reason);
     }
-    Judgement { verdict, raw, forest_counts, forest, robust_z }
+    Judgement { verdict, raw, joint, robust_z }
 }
 
-fn forest_shares_of(frame: &Judged<'_>, row: Option<&[f32]>) -> Vec<f64> {
-    match (frame.ready, row) {
-        (Some(ready), Some(row)) => explain::shares_of_forest(ready.model, row, frame.measures),
-        _ => vec![0.0; frame.signals.len()],
-    }
+/// 1.0 at the boundary; see the head of this file.
+fn written(ratio: f64, rank: [f64; 2]) -> f64 {
+    let size = rank[0].max(rank[1]);
+    if ratio >= 1.0 { 1.0 + size } else { size / (1.0 + size) }
 }
 
-/// The largest few.
-fn top(shares: &[f64]) -> impl Iterator<Item = usize> {
-    let mut order: Vec<usize> = (0..shares.len()).filter(|at| shares[*at] > 0.0).collect();
-    order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
-    order.into_iter().take(TOP)
+/// The shares of the views, and of the joint models that find the frame beyond their boundaries.
+fn shares(frame: &Judged<'_>, row: Option<&[f64]>, joint: &Votes) -> Vec<Vec<f64>> {
+    let mut shares = vec![explain::shares_of_views(frame.deviations)];
+    if let (Some(ready), Some(row)) = (frame.ready, row) {
+        for (model, score) in joint.iter().enumerate() {
+            if *score >= 1.0 {
+                shares.push(explain::shares_of_joint(ready.model, model, row, frame.measures));
+            }
+        }
+    }
+    shares
 }
 
 /// The first signal beyond its absolute limit: which, its score, and the words.
@@ -216,12 +255,7 @@ fn explain_into(
 }
 
 /// Whether a person is called, and why or why not.
-fn page(
-    frame: &Judged<'_>,
-    forest: f64,
-    robust_z: f64,
-    beyond: Option<String>,
-) -> (Option<String>, String) {
+fn page(frame: &Judged<'_>, joint: &Votes, beyond: Option<String>) -> (Option<String>, String) {
     if beyond.is_some() {
         return (beyond, String::new());
     }
@@ -231,12 +265,14 @@ fn page(
         .zip(frame.measures)
         .filter(|(signal, one)| signal.role != Role::Traffic && one.counts && one.score >= 1.0);
     let worst = serious.max_by(|a, b| a.1.score.total_cmp(&b.1.score));
-    match worst {
-        Some((signal, _)) if forest >= 1.0 && robust_z >= 1.0 => {
-            (Some(format!("isolation forest and robust z agree on {}", signal.name)), String::new())
+    let voter = NAMES.iter().zip(joint).find(|(_, score)| **score >= 1.0);
+    match (worst, voter) {
+        (Some((signal, _)), Some((name, _))) => {
+            let name = name.replace('_', " ");
+            (Some(format!("{name} and robust z agree on {}", signal.name)), String::new())
         }
-        Some(_) => (None, "one model alone does not call anyone".to_owned()),
-        None => (None, "traffic alone does not call anyone".to_owned()),
+        (Some(_), None) => (None, "no joint model agrees: nobody is called".to_owned()),
+        (None, _) => (None, "traffic alone does not call anyone".to_owned()),
     }
 }
 
@@ -246,6 +282,9 @@ pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
     Verdict {
         time_ms,
         score,
+        above: score >= 1.0,
+        sure: score >= 1.0,
+        calm: false,
         models: vec![(STOP.to_owned(), score)],
         contributions: vec![Contribution {
             feature: "silence".to_owned(),

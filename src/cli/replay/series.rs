@@ -287,13 +287,14 @@ fn for_columns(mut config: Config, names: &[String], interval: Duration) -> Conf
     let signal = |name: &String| SignalConfig {
         name: name.clone(),
         metric: escape(name),
+        min_relative: 0.0, // nobody has said what matters in a table
         ..SignalConfig::default()
     };
     config.preset = Preset::None;
     config.signals = names.iter().map(signal).collect();
     config.frame_interval = sentinel_contract::units::Period(interval);
     config.group_by = Vec::new();
-    config.series = serde_json::from_value("explained".into()).unwrap_or(Written::Scores);
+    config.series = Written::Explained;
     config
 }
 
