@@ -10,6 +10,7 @@
 //! - [`robust`]: median, MAD, quantiles, and the same over a sliding window,
 //! - [`roc`]: how well scores rank labelled rows,
 //! - [`isolation_forest`]: which rows are easy to isolate, and by which feature,
+//! - [`one_class_svm`]: which rows lie outside the region of most, and what took them there,
 //! - [`pca`]: which rows break with how the features move together,
 //! - [`cusum`]: whether residuals have shifted for good,
 //! - [`prophet`]: what a series is expected to be next: trend, seasons, calendars, and a band.
@@ -21,11 +22,15 @@ pub mod roc;
 
 pub mod cusum;
 pub mod isolation_forest;
+pub mod one_class_svm;
 pub mod pca;
 pub mod prophet;
 
 pub use cusum::{Cusum, CusumParams, CusumState};
 pub use error::ModelError;
 pub use isolation_forest::{IsolationForest, IsolationForestParams, IsolationForestState};
+pub use one_class_svm::{
+    FitReport, Gamma, OneClassSvm, OneClassSvmParams, OneClassSvmState, SvmExplanation,
+};
 pub use pca::{Pca, PcaParams, PcaScore, PcaState};
 pub use prophet::Prophet;
