@@ -87,10 +87,10 @@ impl Prophet {
         let Some(learnt) = backtest::learn(settings, &seconds, &values, rhythm) else {
             // Too short a history to trust a slope.
             let settings = Settings { growth: Growth::Flat, ..settings.clone() };
-            let curve = fit::curve(&settings, &seconds, &values)?;
-            return Ok(Self { end: curve.start + curve.span, curve, recent: None, width });
+            let curve = fit::thinned(&settings, &seconds, &values)?;
+            return Ok(Self { end: seconds[seconds.len() - 1], curve, recent: None, width });
         };
-        let mut curve = fit::curve(&learnt.settings, &seconds, &values)?;
+        let mut curve = fit::thinned(&learnt.settings, &seconds, &values)?;
         let mut recent = None;
         if settings.adapt {
             curve.damping = learnt.damping;
