@@ -106,6 +106,13 @@ def record(case):
             "lower": out["yhat_lower"].tolist(), "upper": out["yhat_upper"].tolist()}
 
 
+def shorter(key, value):
+    """Nine digits, but for what the test must meet exactly."""
+    if isinstance(value, list):
+        return [shorter(key, item) for item in value]
+    return float(f"{value:.9g}") if isinstance(value, float) and key not in ("t", "first", "last") else value
+
+
 def main(target):
     logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
     np.random.seed(1)
@@ -113,8 +120,9 @@ def main(target):
     for case in CASES:
         found.append(record(case))
         print(case, found[-1]["rows"], found[-1]["std"], file=sys.stderr, flush=True)
+    lines = [json.dumps({key: shorter(key, value) for key, value in record.items()}, separators=(",", ":")) for record in found]
     with open(target, "w") as file:
-        json.dump(found, file)
+        file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 if __name__ == "__main__":

@@ -51,11 +51,8 @@ pub(super) fn curve(
     seconds: &[f64],
     values: &[f64],
 ) -> Result<Curve, ModelError> {
-    let rows = seconds.len();
-    if rows < 2 || seconds[0] == seconds[rows - 1] {
-        return Err(ModelError::NotEnoughRows { needed: 2, got: rows.min(1) });
-    }
-    let (start, span) = (seconds[0], seconds[rows - 1] - seconds[0]);
+    enough(seconds)?;
+    let (start, span) = (seconds[0], seconds[seconds.len() - 1] - seconds[0]);
     let Some((center, scale)) = scaling(settings, values) else {
         return Ok(Curve::level(start, span, values[0]));
     };
@@ -69,6 +66,14 @@ pub(super) fn curve(
     curve.sigma = fitted.variance.sqrt();
     curve.set(&columns, &settings.calendars, &fitted.theta);
     Ok(curve)
+}
+
+/// A line needs two distinct times.
+pub(super) fn enough(seconds: &[f64]) -> Result<(), ModelError> {
+    match seconds {
+        [first, .., last] if first < last => Ok(()),
+        _ => Err(ModelError::NotEnoughRows { needed: 2, got: seconds.len().min(1) }),
+    }
 }
 
 /// Center and scale; `None` if all values are the same.
