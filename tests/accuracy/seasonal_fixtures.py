@@ -114,7 +114,7 @@ def shorter(key, value):
 
 
 def main(target):
-    logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+    logging.getLogger("cmdstanpy").disabled = True
     np.random.seed(1)
     found = []
     for case in CASES:

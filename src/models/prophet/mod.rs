@@ -155,6 +155,14 @@ impl Prophet {
         t_seconds.iter().map(|t| self.predict_one(*t)).collect()
     }
 
+    /// Bytes in use, the struct included.
+    pub fn memory(&self) -> usize {
+        let tables = self.recent.iter().flat_map(|recent| &recent.tables);
+        size_of::<Self>()
+            + self.curve.memory()
+            + tables.map(|table| size_of_val(table.values.as_slice())).sum::<usize>()
+    }
+
     fn half_width(&self, second: f64, terms: &Terms) -> f64 {
         let ahead = second - self.end;
         if let Some(tested) = self.width.tested
