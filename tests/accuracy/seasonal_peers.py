@@ -77,8 +77,8 @@ def prophet(t, y, ahead):
 
 
 def main(folder, target):
-    logging.getLogger("prophet").setLevel(logging.ERROR)
-    logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+    logging.getLogger("prophet").disabled = True
+    logging.getLogger("cmdstanpy").disabled = True
     rows = []
     for name, t, y in series(folder):
         step, kind, horizon, origins = plan(t)

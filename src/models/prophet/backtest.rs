@@ -138,7 +138,7 @@ fn fold(
     }
     let stride = (end - rows).div_ceil(COMPARED);
     let compared = (rows..end).step_by(stride).collect();
-    let fit = |form| fit::curve(form, &seconds[..rows], &values[..rows]).ok();
+    let fit = |form| fit::thinned(form, &seconds[..rows], &values[..rows]).ok();
     Some(Fold { rows, compared, curves: forms.iter().map(fit).collect() })
 }
 
@@ -184,8 +184,8 @@ fn shares(errors: &[[f64; EXPERTS]], count: usize) -> [f64; EXPERTS] {
                 }
             }
         }
-        let mean = (0..count).map(|i| matrix[i][i]).sum::<f64>() / count as f64;
-        (0..count).for_each(|i| matrix[i][i] += EVEN * mean);
+        let least = (0..count).map(|i| matrix[i][i]).fold(f64::INFINITY, f64::min);
+        (0..count).for_each(|i| matrix[i][i] += EVEN * least);
         descend(&matrix, &mut weights, count);
     }
     weights

@@ -201,6 +201,14 @@ impl Curve {
         value + slope * (t - from)
     }
 
+    /// Bytes on the heap.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(self.changes.as_slice())
+            + self.seasons.iter().map(|season| size_of_val(season.as_slice())).sum::<usize>()
+            + size_of_val(self.steps.as_slice())
+            + size_of_val(self.knots.as_slice())
+    }
+
     /// Where `second` lies on the scale of the history, 0 to 1.
     pub(super) fn scaled_time(&self, second: f64) -> f64 {
         (second - self.start) / self.span

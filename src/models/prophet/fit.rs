@@ -19,6 +19,29 @@ const ROBUST_ROUNDS: usize = 6;
 /// Rounds of Gauss and Newton.
 const MULTIPLICATIVE_ROUNDS: usize = 50;
 
+/// Rows above which a fit that adapts averages neighbours: 14 days of 5 minutes stay as they are.
+const MOST_ROWS: usize = 4096;
+
+/// [`curve`] of means of as many neighbouring rows as it takes to have at most [`MOST_ROWS`]: the noise of a finer step
+/// would only make the trend more nimble, at more cost.
+pub(super) fn thinned(
+    settings: &Settings,
+    seconds: &[f64],
+    values: &[f64],
+) -> Result<Curve, ModelError> {
+    let group = seconds.len().div_ceil(MOST_ROWS);
+    if group < 2 {
+        return curve(settings, seconds, values);
+    }
+    let means = |values: &[f64]| -> Vec<f64> {
+        let groups = values.chunks(group);
+        groups.map(|group| group.iter().sum::<f64>() / group.len() as f64).collect()
+    };
+    let mut curve = curve(settings, &means(seconds), &means(values))?;
+    curve.sigma *= (group as f64).sqrt();
+    Ok(curve)
+}
+
 /// Fits to finite values at ascending seconds.
 ///
 /// # Errors
@@ -28,11 +51,8 @@ pub(super) fn curve(
     seconds: &[f64],
     values: &[f64],
 ) -> Result<Curve, ModelError> {
-    let rows = seconds.len();
-    if rows < 2 || seconds[0] == seconds[rows - 1] {
-        return Err(ModelError::NotEnoughRows { needed: 2, got: rows.min(1) });
-    }
-    let (start, span) = (seconds[0], seconds[rows - 1] - seconds[0]);
+    enough(seconds)?;
+    let (start, span) = (seconds[0], seconds[seconds.len() - 1] - seconds[0]);
     let Some((center, scale)) = scaling(settings, values) else {
         return Ok(Curve::level(start, span, values[0]));
     };
@@ -46,6 +66,14 @@ pub(super) fn curve(
     curve.sigma = fitted.variance.sqrt();
     curve.set(&columns, &settings.calendars, &fitted.theta);
     Ok(curve)
+}
+
+/// A line needs two distinct times.
+pub(super) fn enough(seconds: &[f64]) -> Result<(), ModelError> {
+    match seconds {
+        [first, .., last] if first < last => Ok(()),
+        _ => Err(ModelError::NotEnoughRows { needed: 2, got: seconds.len().min(1) }),
+    }
 }
 
 /// Center and scale; `None` if all values are the same.
