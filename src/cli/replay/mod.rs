@@ -92,7 +92,11 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
     print(&match arguments.format {
         Output::Text => reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"),
         Output::Json if reports.len() == 1 => format!("{:#}\n", reports[0].json()),
-        Output::Json => reports.iter().map(|report| format!("{}\n", report.json())).collect(),
+        Output::Json => {
+            let lines: Vec<String> =
+                reports.iter().map(|report| report.json().to_string()).collect();
+            lines.join("\n") + "\n"
+        }
     });
     Ok(ExitCode::SUCCESS)
 }

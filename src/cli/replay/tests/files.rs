@@ -97,7 +97,7 @@ fn json(incidents: &[Incident]) -> String {
 #[test]
 fn a_failing_site_is_an_incident_at_its_own_time_and_twice_the_same_bytes() {
     let log = text(&requests());
-    let (first, second) = (run(&[log.clone()]).unwrap(), run(&[log]).unwrap());
+    let (first, second) = (run(std::slice::from_ref(&log)).unwrap(), run(&[log]).unwrap());
     assert_eq!(first.scores, second.scores);
     assert_eq!(json(&first.incidents), json(&second.incidents));
     let failing = (START + 150 * 60) * 1000..(START + 170 * 60) * 1000;
