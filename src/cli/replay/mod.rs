@@ -5,6 +5,7 @@
 
 mod files;
 mod folder;
+mod history;
 mod report;
 mod scores;
 mod series;
@@ -35,21 +36,37 @@ const FRAMES: usize = 60_000;
 
 /// What to replay, and where what comes of it goes.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Arguments {
     /// Only this [[processors.anomaly]], by its alias [default: for a series the first one, else all]
     #[arg(long, value_name = "ALIAS")]
     detector: Option<String>,
     /// A CSV (plain or gzip; `timestamp` in seconds, a column a signal, `label` last and never read) through one detector;
     /// or a folder of them
-    #[arg(long, value_name = "CSV|DIR", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(long, value_name = "CSV|DIR", group = "source")]
     series: Option<PathBuf>,
     /// A CSV of the same columns to learn from before (in a folder X.train.csv goes before X.test.csv by itself)
     #[arg(long, value_name = "CSV", requires = "series")]
     train: Option<PathBuf>,
     /// A log file (plain or gzip) through the whole pipeline, as if ALIAS had tailed it [default: the first inputs.tail];
     /// may be given several times
-    #[arg(long, value_name = "[ALIAS=]LOG")]
+    #[arg(long, value_name = "[ALIAS=]LOG", group = "source")]
     file: Vec<String>,
+    /// This host's metrics from VictoriaMetrics through the detectors
+    #[arg(long, value_name = "URL", group = "source")]
+    from_url: Option<String>,
+    /// From when: "-14d", "2026-01-31", "2026-01-31T08:00:00Z", or seconds since 1970; at most six weeks before the end
+    #[arg(long, value_name = "TIME", requires = "from_url", default_value = history::DEFAULT_START, allow_hyphen_values = true)]
+    start: String,
+    /// Until when
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "from_url",
+        default_value = "now",
+        allow_hyphen_values = true
+    )]
+    end: String,
     /// Write a row a frame: timestamp, anomaly_score, the score of each model, the three top features (for a folder: a
     /// folder of such files)
     #[arg(long, value_name = "CSV|DIR")]
@@ -87,7 +104,7 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
             let (scores, incidents) = (arguments.scores.as_deref(), arguments.incidents.as_deref());
             vec![one_series(&plan, arguments, (train, path), (scores, incidents), false)?]
         }
-        None => vec![log_files(&plan, &shared, arguments)?],
+        None => vec![pipeline(&plan, &shared, arguments)?],
     };
     print(&match arguments.format {
         Output::Text => reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"),
@@ -186,12 +203,25 @@ impl Sink for Recorder {
     }
 }
 
-/// Log files through the pipeline.
-fn log_files(plan: &Plan, shared: &Shared, arguments: &Arguments) -> Result<Report> {
-    let given = arguments.file.iter().map(|file| files::split(plan, file));
-    let files: Vec<(String, PathBuf)> = given.collect::<Result<_>>()?;
+/// Log files through the pipeline, or history through the detectors.
+fn pipeline(plan: &Plan, shared: &Shared, arguments: &Arguments) -> Result<Report> {
     let mut recorder = Recorder::new(plan, arguments.detector.as_deref())?;
     let mut driver = Driver::new(plan, shared)?;
+    if let Some(url) = &arguments.from_url {
+        let (from_ms, to_ms) = history::span(&arguments.start, &arguments.end)?;
+        let reader = |alias: &Arc<str>| -> Result<history::Reader> {
+            let (_, config) = series::detector(plan, Some(alias))?;
+            let watcher = driver.watcher(alias).context("the detector is no observer")?;
+            Ok(history::Reader { watcher, config })
+        };
+        let readers: Vec<_> = recorder.detectors.iter().map(reader).collect::<Result<_>>()?;
+        let kinds = history::kinds(plan, shared)?;
+        let from = (url.as_str(), from_ms, to_ms);
+        let notes = history::replay(plan, &mut driver, &readers, from, kinds, &mut recorder)?;
+        return recorder.finish(url.clone(), arguments, notes);
+    }
+    let given = arguments.file.iter().map(|file| files::split(plan, file));
+    let files: Vec<(String, PathBuf)> = given.collect::<Result<_>>()?;
     let notes = files::replay(plan, shared, &mut driver, &files, &mut recorder)?;
     let names: Vec<String> = files.iter().map(|(_, path)| path.display().to_string()).collect();
     recorder.finish(names.join(", "), arguments, notes)
