@@ -165,6 +165,22 @@ impl Client {
         self.send(Method::GET, url, &[], Bytes::new()).await
     }
 
+    /// Asks the push address with these parameters for an answer that is read as it comes, however long it is. The time
+    /// limit is that of the whole answer. Any status but 200 is an error.
+    pub async fn open(&mut self, parameters: &[(&str, &str)]) -> Result<Stream, WriteError> {
+        let mut url = self.push.clone();
+        url.query_pairs_mut().extend_pairs(parameters);
+        let (request, asked) = self.prepare(Method::GET, url, &[], Bytes::new())?;
+        let response = request.send().await.map_err(|error| self.failed(&error, &asked))?;
+        if response.status().as_u16() == 200 {
+            return Ok(Stream { response, asked });
+        }
+        let mut reply = answer(response, &asked).await.map_err(|e| self.failed(&e, &asked))?;
+        self.blank(&mut reply.text);
+        let cause = anyhow::anyhow!("{reply}");
+        Err(WriteError::Hold { cause })
+    }
+
     async fn send(
         &mut self,
         method: Method,
@@ -172,6 +188,24 @@ impl Client {
         headers: &[(&'static str, &str)],
         body: Bytes,
     ) -> Result<Reply, WriteError> {
+        let (request, asked) = self.prepare(method, url, headers, body)?;
+        match read(request, &asked).await {
+            Ok(mut reply) => {
+                self.blank(&mut reply.text);
+                Ok(reply)
+            }
+            Err(error) => Err(self.failed(&error, &asked)),
+        }
+    }
+
+    /// A request with everything that every request has, and the words for it.
+    fn prepare(
+        &mut self,
+        method: Method,
+        url: Url,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<(reqwest::RequestBuilder, String), WriteError> {
         let asked = format!("{method} {}", shown(&url));
         let client = match &self.built {
             Some(client) => client.clone(),
@@ -190,13 +224,7 @@ impl Client {
         } else if !auth.username.is_empty() {
             request = request.basic_auth(&auth.username, Some(auth.password.reveal()));
         }
-        match read(request, &asked).await {
-            Ok(mut reply) => {
-                self.blank(&mut reply.text);
-                Ok(reply)
-            }
-            Err(error) => Err(self.failed(&error, &asked)),
-        }
+        Ok((request, asked))
     }
 
     fn build(&self) -> Result<reqwest::Client, Cause> {
@@ -260,8 +288,26 @@ impl fmt::Debug for Client {
     }
 }
 
+/// An answer that is read as it comes.
+#[derive(Debug)]
+pub struct Stream {
+    response: reqwest::Response,
+    asked: String,
+}
+
+impl Stream {
+    /// The next piece of the body; `None` at its end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
+        let piece = self.response.chunk().await;
+        piece.map_err(|error| anyhow::anyhow!("{}: {}", self.asked, root(&error)))
+    }
+}
+
 async fn read(request: reqwest::RequestBuilder, asked: &str) -> Result<Reply, reqwest::Error> {
-    let mut response = request.send().await?;
+    answer(request.send().await?, asked).await
+}
+
+async fn answer(mut response: reqwest::Response, asked: &str) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
     let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let pause = pause.and_then(|value| retry_after(value, SystemTime::now()));

@@ -2,6 +2,8 @@
 
 pub mod compress;
 
+pub mod export;
+
 pub mod http;
 
 pub mod identity;
@@ -19,7 +21,7 @@ mod fake;
 mod tests;
 
 pub use compress::Body;
-pub use http::{Auth, Client, HttpOptions, Reply};
+pub use http::{Auth, Client, HttpOptions, Reply, Stream};
 pub use identity::ByIdentity;
 pub use status::Action;
 pub use tls::{Tls, Verify};

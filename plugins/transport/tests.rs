@@ -1,5 +1,7 @@
 //! The transport's promises, against a scripted server on this host.
 
+mod export;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

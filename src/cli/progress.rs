@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Characters of the bar itself.
 const WIDTH: usize = 30;
-/// Steps between two looks at the clock.
-const STEPS: u64 = 256;
 
 /// How far a long piece of work is.
 pub(crate) struct Progress {
     what: String,
     total: u64,
     done: u64,
-    unseen: u64,
     started: Instant,
     drawn: Option<Instant>,
     terminal: bool,
@@ -26,18 +23,20 @@ impl Progress {
     pub(crate) fn new(what: impl Into<String>, total: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let (what, started) = (what.into(), Instant::now());
-        Progress { what, total, done: 0, unseen: 0, started, drawn: None, terminal }
+        Progress { what, total, done: 0, started, drawn: None, terminal }
+    }
+
+    /// One that is never drawn: for work that is part of other work.
+    pub(crate) fn hidden() -> Self {
+        let mut hidden = Progress::new("", 0);
+        hidden.terminal = false;
+        hidden
     }
 
     /// So many more steps are done.
     pub(crate) fn add(&mut self, steps: u64) {
         self.done += steps;
-        self.unseen += 1;
-        if !self.terminal || (self.unseen < STEPS && steps < STEPS) {
-            return;
-        }
-        self.unseen = 0;
-        if self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
+        if self.terminal && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let line = line(&self.what, self.done, self.total, self.started.elapsed());
             let _closed = write!(std::io::stderr().lock(), "\r\x1b[K{line}");

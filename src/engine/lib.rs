@@ -1,11 +1,14 @@
 //! Configuration, lanes, queues, retries, telemetry and shutdown. Names no plugin.
 //!
 //! In the order of the data: [`config`] makes a plan; [`pipeline`] wires it; an input ([`gather`], [`service`]) feeds
-//! its [`lane`]; the [`router`] freezes and fans out to a [`queue`] an [`output`] and to each [`observer`].
+//! its [`lane`]; the [`router`] freezes and fans out to a [`queue`] an [`output`] and to each [`observer`]. [`replay`]
+//! drives the same plan by hand.
 
 pub mod config;
 
 pub mod pipeline;
+
+pub mod replay;
 
 pub mod gather;
 

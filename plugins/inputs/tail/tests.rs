@@ -6,6 +6,7 @@ mod harness;
 mod kinds;
 mod load;
 mod parts;
+mod recorded;
 mod restart;
 mod rotation;
 mod splitting;

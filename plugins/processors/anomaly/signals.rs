@@ -288,3 +288,14 @@ impl Signals {
         Ok(self.columns.len() - 1)
     }
 }
+
+impl super::Config {
+    /// The metrics that the detector reads: name and labels, both globs. What history must hold to learn from it.
+    pub fn sources(&self) -> Vec<(String, BTreeMap<String, String>)> {
+        let mut signals = self.preset.signals();
+        for signal in &self.signals {
+            let _told_when_built = signals.add(signal);
+        }
+        signals.columns.into_iter().map(|column| column.source).collect()
+    }
+}

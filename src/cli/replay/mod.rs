@@ -1,7 +1,11 @@
 //! `replay`: recorded data through the same code as live, strictly causal; scores, incidents, and a report at the end.
 //!
-//! `table` reads a CSV, `series` drives the detector over it, `scores` takes what it emits, `report` sums up.
+//! Tables: `table` reads a CSV, `series` drives a detector over it, `folder` does so for many. Logs: `files` drives the whole
+//! pipeline by the times in the lines. `scores` takes what detectors emit, `report` sums up.
 
+mod files;
+mod folder;
+mod history;
 mod report;
 mod scores;
 mod series;
@@ -12,33 +16,63 @@ mod tests;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use sentinel_contract::Incident;
-use sentinel_engine::config::Shared;
+use anyhow::{Context as _, Result, ensure};
+use sentinel_contract::trainer::Trainer;
+use sentinel_contract::{Events, Incident, Plugin as _};
+use sentinel_engine::config::{Plan, Shared};
+use sentinel_engine::replay::{Driver, Sink};
+use sentinel_history::InMemory;
+use sentinel_processors::anomaly::Anomaly;
 
 use super::{EXIT_CONFIG, Options, Output, complain, paths, print};
 use report::Report;
+use scores::Scores;
 use table::Table;
+
+/// Frames of a detector kept for training: six weeks of minutes.
+const FRAMES: usize = 60_000;
 
 /// What to replay, and where what comes of it goes.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Arguments {
-    /// The [[processors.anomaly]] to replay, by its alias [default: the first one]
+    /// Only this [[processors.anomaly]], by its alias [default: for a series the first one, else all]
     #[arg(long, value_name = "ALIAS")]
     detector: Option<String>,
-    /// A CSV (plain or gzip; `timestamp` in seconds, one column a signal, `label` last and never read) to learn from
-    /// before the series
+    /// A CSV (plain or gzip; `timestamp` in seconds, a column a signal, `label` last and never read) through one detector;
+    /// or a folder of them
+    #[arg(long, value_name = "CSV|DIR", group = "source")]
+    series: Option<PathBuf>,
+    /// A CSV of the same columns to learn from before (in a folder X.train.csv goes before X.test.csv by itself)
     #[arg(long, value_name = "CSV", requires = "series")]
     train: Option<PathBuf>,
-    /// The CSV to replay through the detector
-    #[arg(long, value_name = "CSV", required = true)]
-    series: Option<PathBuf>,
-    /// Write a row a frame: timestamp, anomaly_score, the score of each model, the three top features
-    #[arg(long, value_name = "CSV")]
+    /// A log file (plain or gzip) through the whole pipeline, as if ALIAS had tailed it [default: the first inputs.tail];
+    /// may be given several times
+    #[arg(long, value_name = "[ALIAS=]LOG", group = "source")]
+    file: Vec<String>,
+    /// This host's metrics from VictoriaMetrics through the detectors
+    #[arg(long, value_name = "URL", group = "source")]
+    from_url: Option<String>,
+    /// From when: "-14d", "2026-01-31", "2026-01-31T08:00:00Z", or seconds since 1970; at most six weeks before the end
+    #[arg(long, value_name = "TIME", requires = "from_url", default_value = history::DEFAULT_START, allow_hyphen_values = true)]
+    start: String,
+    /// Until when
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "from_url",
+        default_value = "now",
+        allow_hyphen_values = true
+    )]
+    end: String,
+    /// Write a row a frame: timestamp, anomaly_score, the score of each model, the three top features (for a folder: a
+    /// folder of such files)
+    #[arg(long, value_name = "CSV|DIR")]
     scores: Option<PathBuf>,
-    /// Write each change of each incident as a line of JSON
-    #[arg(long, value_name = "JSONL")]
+    /// Write each change of each incident as a line of JSON (for a folder: a folder of such files)
+    #[arg(long, value_name = "JSONL|DIR")]
     incidents: Option<PathBuf>,
     /// How to print the report
     #[arg(long, value_enum, default_value = "text")]
@@ -48,7 +82,11 @@ pub(crate) struct Arguments {
 /// Replays, writes what was asked for, prints the report.
 pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCode> {
     options.start_log();
-    let shared = Shared::inert(paths::state_dir(options.state_dir.as_deref()));
+    let shared = Shared {
+        state_dir: paths::state_dir(options.state_dir.as_deref()),
+        history: Arc::new(InMemory::new(FRAMES)),
+        trainer: Trainer::waiting(),
+    };
     let plan = match options.plan(&shared) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -56,27 +94,137 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let Some(path) = &arguments.series else { return Ok(ExitCode::FAILURE) };
-    let detector = series::detector(&plan, arguments.detector.as_deref())?;
+    let reports = match &arguments.series {
+        Some(path) if path.is_dir() => {
+            ensure!(arguments.train.is_none(), "--train goes with one CSV, not with a folder");
+            folder::replay(&plan, arguments, path)?
+        }
+        Some(path) => {
+            let train = arguments.train.as_deref();
+            let (scores, incidents) = (arguments.scores.as_deref(), arguments.incidents.as_deref());
+            vec![one_series(&plan, arguments, (train, path), (scores, incidents), false)?]
+        }
+        None => vec![pipeline(&plan, &shared, arguments)?],
+    };
+    print(&match arguments.format {
+        Output::Text => reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"),
+        Output::Json if reports.len() == 1 => format!("{:#}\n", reports[0].json()),
+        Output::Json => {
+            let lines: Vec<String> =
+                reports.iter().map(|report| report.json().to_string()).collect();
+            lines.join("\n") + "\n"
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One table, after the one to learn from.
+fn one_series(
+    plan: &Plan,
+    arguments: &Arguments,
+    (train, path): (Option<&Path>, &Path),
+    (scores, incidents): (Option<&Path>, Option<&Path>),
+    is_part: bool,
+) -> Result<Report> {
+    let detector = series::detector(plan, arguments.detector.as_deref())?;
     let table = Table::read(path)?;
-    let train = arguments.train.as_deref().map(Table::read).transpose()?;
+    let train = train.map(Table::read).transpose()?;
     let train = train.map(|train| train.in_order(&table.names)).transpose()?;
-    let found = series::replay(&plan, detector, train.as_ref(), &table)?;
-    if let Some(path) = &arguments.scores {
+    let found = series::replay(plan, detector, train.as_ref(), &table, is_part)?;
+    if let Some(path) = scores {
         found.scores.write(path, found.rows.iter().copied())?;
     }
-    if let Some(path) = &arguments.incidents {
+    if let Some(path) = incidents {
         write_incidents(path, &found.incidents)?;
     }
     let times = (table.times[0] * 1000, table.times[table.times.len() - 1] * 1000);
-    let mut report =
-        Report::new(path.display().to_string(), found.frames(), times, &found.incidents);
+    let name = path.display().to_string();
+    let mut report = Report::new(name, found.frames(), times, &found.incidents);
     report.notes = found.notes;
-    print(&match arguments.format {
-        Output::Text => report.text(),
-        Output::Json => format!("{:#}\n", report.json()),
-    });
-    Ok(ExitCode::SUCCESS)
+    Ok(report)
+}
+
+/// What the detectors of a pipeline emit.
+struct Recorder {
+    detectors: Vec<Arc<str>>,
+    scores: Scores,
+    incidents: Vec<Incident>,
+}
+
+impl Recorder {
+    /// Listens to all detectors, or to the one of that alias.
+    fn new(plan: &Plan, alias: Option<&str>) -> Result<Self> {
+        if alias.is_some() {
+            series::detector(plan, alias)?; // says which there are
+        }
+        let specs = plan.processors.iter().filter(|(spec, _)| spec.entry.name == Anomaly::NAME);
+        let wanted = specs.filter(|(spec, _)| alias.is_none_or(|alias| alias == &*spec.alias));
+        let detectors: Vec<_> = wanted.map(|(spec, _)| Arc::clone(&spec.alias)).collect();
+        ensure!(!detectors.is_empty(), "the configuration has no [[processors.anomaly]]");
+        Ok(Recorder { detectors, scores: Scores::default(), incidents: Vec::new() })
+    }
+
+    /// Writes what was asked for; the report.
+    fn finish(self, name: String, arguments: &Arguments, notes: Vec<String>) -> Result<Report> {
+        if let Some(path) = &arguments.scores {
+            self.scores.write_all(path)?;
+        }
+        if let Some(path) = &arguments.incidents {
+            write_incidents(path, &self.incidents)?;
+        }
+        let frames = self.scores.groups().map(|(_, _, frames)| frames).sum();
+        let span = self.scores.span().unwrap_or_default();
+        let mut report = Report::new(name, frames, span, &self.incidents);
+        for alias in &self.detectors {
+            let groups: Vec<_> = self.scores.groups().filter(|one| one.0 == &**alias).collect();
+            if groups.is_empty() {
+                report.notes.push(format!("{alias}: no frame had a score"));
+            }
+            for (_, group, frames) in groups {
+                let space = if group.is_empty() { "" } else { " " };
+                report.notes.push(format!("{alias}{space}{group}: {frames} frames with a score"));
+            }
+        }
+        report.notes.extend(notes);
+        Ok(report)
+    }
+}
+
+impl Sink for Recorder {
+    fn take(&mut self, origin: &Arc<str>, events: &Events) {
+        if !self.detectors.contains(origin) {
+            return;
+        }
+        match events {
+            Events::Metrics(metrics) => self.scores.take(origin, metrics),
+            Events::Incidents(incidents) => self.incidents.extend(incidents.iter().cloned()),
+            Events::Logs(_) => (),
+        }
+    }
+}
+
+/// Log files through the pipeline, or history through the detectors.
+fn pipeline(plan: &Plan, shared: &Shared, arguments: &Arguments) -> Result<Report> {
+    let mut recorder = Recorder::new(plan, arguments.detector.as_deref())?;
+    let mut driver = Driver::new(plan, shared)?;
+    if let Some(url) = &arguments.from_url {
+        let (from_ms, to_ms) = history::span(&arguments.start, &arguments.end)?;
+        let reader = |alias: &Arc<str>| -> Result<history::Reader> {
+            let (_, config) = series::detector(plan, Some(alias))?;
+            let watcher = driver.watcher(alias).context("the detector is no observer")?;
+            Ok(history::Reader { watcher, config })
+        };
+        let readers: Vec<_> = recorder.detectors.iter().map(reader).collect::<Result<_>>()?;
+        let kinds = history::kinds(plan, shared)?;
+        let from = (url.as_str(), from_ms, to_ms);
+        let notes = history::replay(plan, &mut driver, &readers, from, kinds, &mut recorder)?;
+        return recorder.finish(url.clone(), arguments, notes);
+    }
+    let given = arguments.file.iter().map(|file| files::split(plan, file));
+    let files: Vec<(String, PathBuf)> = given.collect::<Result<_>>()?;
+    let notes = files::replay(plan, shared, &mut driver, &files, &mut recorder)?;
+    let names: Vec<String> = files.iter().map(|(_, path)| path.display().to_string()).collect();
+    recorder.finish(names.join(", "), arguments, notes)
 }
 
 /// One line of JSON a change.

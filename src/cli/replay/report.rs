@@ -142,11 +142,12 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         let (from, to, days) = (minute(self.from_ms), minute(self.to_ms), self.days());
-        let _infallible = writeln!(
-            out,
-            "{}: {} frames from {from} to {to} UTC ({days:.1} days)",
-            self.name, self.frames
-        );
+        let when = if self.frames == 0 {
+            String::new()
+        } else {
+            format!(" from {from} to {to} UTC ({days:.1} days)")
+        };
+        let _infallible = writeln!(out, "{}: {} frames{when}", self.name, self.frames);
         let (confirmed, notified) = (self.count(Reach::Confirmed), self.count(Reach::Notified));
         let open = self.stories.iter().filter(|story| story.ended_ms.is_none()).count();
         let _infallible = writeln!(

@@ -19,12 +19,11 @@ use sentinel_engine::config::Plan;
 use sentinel_history::InMemory;
 use sentinel_processors::anomaly::{Anomaly, Config, Preset, SignalConfig, Written};
 
+use super::FRAMES;
 use super::scores::Scores;
 use super::table::Table;
 use crate::cli::progress::Progress;
 
-/// Frames kept for training: six weeks of minutes.
-const FRAMES: usize = 60_000;
 /// A gap of more frames is jumped over, as by a host that was off.
 const LONGEST_GAP: i64 = 100_000;
 /// The host in incidents, unless the configuration names one: scores must not depend on where they are made.
@@ -69,18 +68,19 @@ pub(crate) fn detector(plan: &Plan, alias: Option<&str>) -> Result<(Arc<str>, Co
     }
 }
 
-/// Replays `train`, then `series`; both have the same columns.
+/// Replays `train`, then `series`; both have the same columns. A part of other work draws no bar.
 pub(crate) fn replay(
     plan: &Plan,
     detector: (Arc<str>, Config),
     train: Option<&Table>,
     series: &Table,
+    is_part: bool,
 ) -> Result<Found> {
     let tables: Vec<&Table> = train.into_iter().chain([series]).collect();
     let interval = interval(&tables)?;
     let mut player = Player::new(plan, detector, &series.names, interval)?;
     let rows: usize = tables.iter().map(|table| table.times.len()).sum();
-    let mut bar = Progress::new("replay", rows as u64);
+    let mut bar = if is_part { Progress::hidden() } else { Progress::new("replay", rows as u64) };
     let mut slots = Slots { interval_ms: interval.as_millis() as i64, last: None };
     let mut places = Vec::with_capacity(rows); // of every frame with a row: when it closes, and the row's time
     let (mut rows, mut first_ms) = (Vec::with_capacity(series.times.len()), i64::MIN);
@@ -179,6 +179,7 @@ impl Slots {
 
 /// The detector and what it has emitted.
 struct Player {
+    alias: Arc<str>,
     observer: Box<dyn Observer>,
     origin: Arc<str>,
     series: Vec<Arc<Series>>,
@@ -218,6 +219,7 @@ impl Player {
         };
         let series = |name: &String| Series::new(name.as_str(), Kind::Gauge, NO_LABELS);
         Ok(Player {
+            alias,
             observer,
             origin: "replay".into(),
             series: names.iter().map(series).collect(),
@@ -272,7 +274,7 @@ impl Player {
     fn take(&mut self, emit: Emit) {
         for events in emit.0 {
             match events {
-                Events::Metrics(metrics) => self.scores.take(&metrics),
+                Events::Metrics(metrics) => self.scores.take(&self.alias, &metrics),
                 Events::Incidents(incidents) => self.incidents.extend(incidents),
                 Events::Logs(_) => (),
             }

@@ -1,5 +1,6 @@
 //! What a replay reads and writes.
 
+mod files;
 mod series;
 
 use super::table::Table;

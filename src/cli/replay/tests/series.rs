@@ -43,7 +43,7 @@ fn table(rows: usize, step: i64) -> Table {
 
 fn run(train: Option<&Table>, series: &Table) -> (Found, String) {
     let plan = plan(CONFIG);
-    let found = replay(&plan, detector(&plan, None).unwrap(), train, series).unwrap();
+    let found = replay(&plan, detector(&plan, None).unwrap(), train, series, true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scores.csv");
     found.scores.write(&path, found.rows.iter().copied()).unwrap();
@@ -147,11 +147,11 @@ fn what_cannot_be_replayed_is_told() {
     let plan = plan(CONFIG);
     let error = |found: anyhow::Result<Found>| format!("{:#}", found.err().unwrap());
     let one = table(1, 60);
-    let found = replay(&plan, detector(&plan, None).unwrap(), None, &one);
+    let found = replay(&plan, detector(&plan, None).unwrap(), None, &one, true);
     assert!(error(found).starts_with("t.csv: rows of at least two different times"));
     let unknown = detector(&plan, Some("web")).err().unwrap().to_string();
     assert!(unknown.contains("--detector web") && unknown.contains("there are: host"), "{unknown}");
-    let daily = replay(&plan, detector(&plan, None).unwrap(), None, &table(50, 86_400));
+    let daily = replay(&plan, detector(&plan, None).unwrap(), None, &table(50, 86_400), true);
     assert!(error(daily).contains("frame_interval: must be 1s to 1h"));
     let other = table(50, 60).in_order(&["cpu".to_owned(), "disk".to_owned()]);
     assert!(other.unwrap_err().to_string().starts_with("t.csv:1: its columns are not those"));
