@@ -1,5 +1,5 @@
-//! The joint models: an isolation forest, principal components and (when linked) a one-class SVM over the same rows, the
-//! signals' residuals. They vote: a person is called only when one of them agrees with a signal's own test.
+//! The joint models: an isolation forest, a one-class SVM and principal components over the same rows, the signals'
+//! residuals. They vote: a person is called only when one of them agrees with a signal's own test.
 //!
 //! The scores that place a model's first boundary come from two models, each fitted on one half and asked about the other: a
 //! model knows its own rows too well. A touch of noise is added to the rows, because a tree cannot cut along a signal that
@@ -9,7 +9,7 @@ use linfa::traits::Fit;
 use linfa::{DatasetBase, ParamGuard};
 use ndarray::Array2;
 use sentinel_models::rng::SplitMix64;
-use sentinel_models::{IsolationForest, ModelError, Pca};
+use sentinel_models::{IsolationForest, ModelError, OneClassSvm, Pca};
 use serde::{Deserialize, Serialize};
 
 use super::treat::CLIP;
@@ -23,11 +23,14 @@ const BACKGROUND: f64 = 0.2;
 const BACKGROUND_SIGNALS: usize = 3;
 /// Share of the variance that the principal components explain.
 const EXPLAINED: f64 = 0.9;
+/// Share of the rows that the one-class SVM leaves outside.
+const NU: f64 = 0.01;
 
 /// The models, fitted on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Joint {
     pub forest: IsolationForest,
+    pub svm: OneClassSvm,
     pub pca: Pca,
 }
 
@@ -35,9 +38,9 @@ pub(super) struct Joint {
 pub(super) type Votes = [f64; JOINT];
 
 /// How many.
-pub(super) const JOINT: usize = 2;
+pub(super) const JOINT: usize = 3;
 /// Their names in scores and explanations.
-pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "pca"];
+pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "one_class_svm", "pca"];
 
 impl Joint {
     /// Fits on rows in time order; also the scores of each row by models that did not know it.
@@ -59,7 +62,8 @@ impl Joint {
         let mut rng = SplitMix64::new(seed);
         let noisy: Vec<f64> = rows.iter().flatten().map(|z| z + JITTER * rng.normal()).collect();
         let pca = Pca::params().variance(EXPLAINED).fit_rows(&noisy, width)?;
-        Ok(Joint { forest: forest(rows, seed)?, pca })
+        let svm = OneClassSvm::params().nu(NU).seed(seed).fit_rows(&noisy, width)?;
+        Ok(Joint { forest: forest(rows, seed)?, svm, pca })
     }
 
     /// Signals in a row.
@@ -70,16 +74,23 @@ impl Joint {
     /// Raw scores of a row.
     pub(super) fn raw(&self, row: &[f64]) -> Votes {
         let narrow: Vec<f32> = row.iter().map(|z| *z as f32).collect();
-        [self.forest.score_row(&narrow), self.pca.score_row(row).ln_1p()]
+        let svm = self.svm.score_row(row);
+        [self.forest.score_row(&narrow), svm, self.pca.score_row(row).ln_1p()]
     }
 
     /// Each signal's part in one model's score.
     pub(super) fn explain(&self, model: usize, row: &[f64], parts: &mut [f64]) {
-        if model == 0 {
-            let narrow: Vec<f32> = row.iter().map(|z| *z as f32).collect();
-            self.forest.explain_row(&narrow, parts);
-        } else {
-            self.pca.explain_row(row, parts);
+        match model {
+            0 => {
+                let narrow: Vec<f32> = row.iter().map(|z| *z as f32).collect();
+                self.forest.explain_row(&narrow, parts);
+            }
+            1 => {
+                self.svm.explain_row(row, parts);
+            }
+            _ => {
+                self.pca.explain_row(row, parts);
+            }
         }
     }
 }

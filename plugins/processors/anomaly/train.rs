@@ -142,6 +142,12 @@ impl Job {
         fit(&self.signals, frames, &self.options).map_err(|error| error.to_string())
     }
 
+    /// Not from an incident, and not from what was beyond the boundary when it came: scales that learn faults stop seeing
+    /// them (measured on the development machines, daily training: PR-AUC .43 with those frames, .48 without).
+    fn learns_from(&self, frame: &Frame) -> bool {
+        !(frame.score >= 1.0) && !self.excluded.iter().any(|times| times.contains(&frame.time_ms))
+    }
+
     fn stored(&self) -> anyhow::Result<Vec<Frame>> {
         let options = &self.options;
         let names = self.signals.names();
@@ -151,7 +157,7 @@ impl Job {
         while from <= self.upto_ms {
             let to = (from + CHUNK_FRAMES * options.interval_ms).min(self.upto_ms + 1);
             let mut chunk = self.history.frames(&self.name, &names, from, to)?;
-            chunk.retain(|frame| !self.excluded.iter().any(|times| times.contains(&frame.time_ms)));
+            chunk.retain(|frame| self.learns_from(frame));
             frames.append(&mut chunk);
             from = to;
         }
