@@ -72,12 +72,12 @@ pub(super) struct Trailing {
 impl Trailing {
     /// Over the last week of minutes.
     pub(super) fn week(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(WEEK_FRAMES, share, LEAST_FRAME, raw)
+        Trailing::new(super::verdict::tune("WEEKF",WEEK_FRAMES as f64) as usize, super::verdict::tune("FSHARE",share), super::verdict::tune("LEASTF",LEAST_FRAME), raw)
     }
 
     /// Over the last day of minutes.
     pub(super) fn day(raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(DAY_FRAMES, DAY_SHARE, LEAST_DAY, raw)
+        Trailing::new(super::verdict::tune("DAYF",DAY_FRAMES as f64) as usize, super::verdict::tune("DSHARE",DAY_SHARE), LEAST_DAY, raw)
     }
 
     fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {

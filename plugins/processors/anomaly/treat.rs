@@ -241,6 +241,13 @@ pub(super) struct Sample {
     pub now: Now,
 }
 
+impl Sample {
+    /// The same moment, without the value.
+    pub(super) fn missing(self) -> Self {
+        Sample { value: f64::NAN, ..self }
+    }
+}
+
 /// Learns a signal's center and scales; `None` when it was missing in most of the samples. The bound is set afterwards.
 pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
     let values: Vec<f64> =

@@ -21,6 +21,7 @@ use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
 use super::views::{Deviations, Largest};
+pub(super) fn tune(name:&str,d:f64)->f64{use std::sync::Mutex;static C:Mutex<Vec<(String,f64)>>=Mutex::new(Vec::new());let mut c=C.lock().unwrap();if let Some((_,v))=c.iter().find(|x|x.0==name){return *v;}let v=std::env::var(name).ok().and_then(|v|v.parse().ok()).unwrap_or(d);c.push((name.into(),v));v}
 
 /// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
@@ -110,8 +111,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
             *score = boundary.score(raw);
         }
-        let evidence = bounds.day.score(raw.frame).min(MOST_EVIDENCE);
-        memory.evidence += EVIDENCE_WEIGHT * (evidence - memory.evidence);
+        let evidence = bounds.day.score(raw.frame).min(tune("MOST",MOST_EVIDENCE));
+        memory.evidence += tune("EW",EVIDENCE_WEIGHT) * (evidence - memory.evidence);
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
             *mean += weight * (raw.frame.ln_1p() - *mean);
         }
@@ -123,17 +124,17 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
-    let sure = memory.evidence >= SURE
+    let sure = memory.evidence >= tune("SURE",SURE)
         || stopped.is_some()
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames;
-    let above = sure || ratio >= OPENS || absolute >= 1.0;
+    let above = sure || ratio >= tune("OPENS",OPENS) || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
         score: absolute.max(written(ratio, memory.rank)),
         above,
         sure,
-        calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
+        calm: !above && ratio < tune("CALM",CALM) && memory.evidence < CALM_EVIDENCE,
         ..Verdict::default()
     };
     if frame.ready.is_some() {

@@ -125,7 +125,7 @@ impl Usual {
             if off.is_nan() || !matters(signal, value, expected, unit.volume()) {
                 return 0.0;
             }
-            off.min(CLIP)
+            off.min(super::verdict::tune("CLIP",CLIP))
         };
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
@@ -182,8 +182,9 @@ impl Ensemble {
     /// The frame as one number: 0 is as expected, 1 about the most usual hundredth.
     pub(super) fn raw(&self, frame: &Largest) -> f64 {
         let each = self.usual.iter().enumerate();
-        let logs = each.map(|(view, usual)| (frame.sum(view) / usual).ln_1p());
-        (logs.sum::<f64>() / VIEWS as f64).exp_m1()
+        let w=[super::verdict::tune("W0",1.0),super::verdict::tune("W1",1.0),super::verdict::tune("W2",1.0)];
+        let logs = each.map(|(view, usual)| w[view]*(frame.sum(view) / usual).ln_1p());
+        (logs.sum::<f64>() / (w[0]+w[1]+w[2])).exp_m1()
     }
 }
 
