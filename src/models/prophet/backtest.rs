@@ -58,7 +58,9 @@ pub(super) fn learn(
     let span = seconds[seconds.len() - 1] - seconds[0];
     let horizon = rhythm.horizon.min(span / 3.0);
     let folds: Vec<Fold> = (1..=ORIGINS)
-        .filter_map(|back| fold(&forms, seconds, values, span - horizon * back as f64, horizon))
+        .filter_map(|back| {
+            fold(&forms, seconds, values, rhythm, span - horizon * back as f64, horizon)
+        })
         .collect();
     let weekly = rhythm.season < 86_401.0
         && folds.iter().all(|fold| seconds[fold.rows - 1] - seconds[0] >= 14.0 * 86_400.0);
@@ -123,6 +125,7 @@ fn fold(
     forms: &[Settings],
     seconds: &[f64],
     values: &[f64],
+    rhythm: Rhythm,
     after: f64,
     horizon: f64,
 ) -> Option<Fold> {
@@ -138,7 +141,7 @@ fn fold(
     }
     let stride = (end - rows).div_ceil(COMPARED);
     let compared = (rows..end).step_by(stride).collect();
-    let fit = |form| fit::thinned(form, &seconds[..rows], &values[..rows]).ok();
+    let fit = |form| fit::thinned(form, &seconds[..rows], &values[..rows], rhythm).ok();
     Some(Fold { rows, compared, curves: forms.iter().map(fit).collect() })
 }
 
