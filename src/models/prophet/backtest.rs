@@ -13,7 +13,7 @@ const ORIGINS: usize = 5;
 /// Rows compared per origin.
 const COMPARED: usize = 240;
 /// Pulls the shares towards equal ones: a few origins are little to judge seven forecasters by.
-const EVEN: f64 = 0.1;
+const EVEN: f64 = 0.03;
 
 /// What was learnt.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ pub(super) fn learn(
     for form in 0..forms.len() {
         for damping in dampings {
             let Some(error) = error_of(&folds, form, damping, seconds, values) else { continue };
-            if best.is_none_or(|(least, ..)| error < least * 0.98) {
+            if best.is_none_or(|(least, ..)| error < least * 0.95) {
                 best = Some((error, form, damping));
             }
         }

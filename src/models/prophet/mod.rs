@@ -13,7 +13,7 @@
 //! - spread instead of absolute maximum as the scale, Huber's weights, means of neighbours above 2048 rows;
 //! - back-tests: up to five origins, one horizon apart, back from the end while 30 % of the history lies before them. The
 //!   horizon is a day for steps below 20 hours, 30 days below 20 days, else 366 days, at most a third of the history;
-//! - the form with the least mean absolute error there, another one only if it is 2 % better: the changepoint prior as
+//! - the form with the least mean absolute error there, another one only if it is 5 % better: the changepoint prior as
 //!   it is or a tenth of it; additive, or multiplicative if all values are positive; the slope ahead as it is, damped to
 //!   1/e in one horizon (Gardner, McKenzie 1985), or none;
 //! - short memory: a convex blend of that curve with plain forecasters (`recent.rs`), shares by least absolute error with a
