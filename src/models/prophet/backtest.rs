@@ -13,7 +13,7 @@ const ORIGINS: usize = 5;
 /// Rows compared per origin.
 const COMPARED: usize = 240;
 /// Pulls the shares towards equal ones: a few origins are little to judge seven forecasters by.
-const EVEN: f64 = 0.1;
+const EVEN: f64 = 0.03;
 
 /// What was learnt.
 #[derive(Debug, Clone)]
@@ -58,7 +58,9 @@ pub(super) fn learn(
     let span = seconds[seconds.len() - 1] - seconds[0];
     let horizon = rhythm.horizon.min(span / 3.0);
     let folds: Vec<Fold> = (1..=ORIGINS)
-        .filter_map(|back| fold(&forms, seconds, values, span - horizon * back as f64, horizon))
+        .filter_map(|back| {
+            fold(&forms, seconds, values, rhythm, span - horizon * back as f64, horizon)
+        })
         .collect();
     let weekly = rhythm.season < 86_401.0
         && folds.iter().all(|fold| seconds[fold.rows - 1] - seconds[0] >= 14.0 * 86_400.0);
@@ -68,7 +70,7 @@ pub(super) fn learn(
     for form in 0..forms.len() {
         for damping in dampings {
             let Some(error) = error_of(&folds, form, damping, seconds, values) else { continue };
-            if best.is_none_or(|(least, ..)| error < least * 0.98) {
+            if best.is_none_or(|(least, ..)| error < least * 0.95) {
                 best = Some((error, form, damping));
             }
         }
@@ -123,6 +125,7 @@ fn fold(
     forms: &[Settings],
     seconds: &[f64],
     values: &[f64],
+    rhythm: Rhythm,
     after: f64,
     horizon: f64,
 ) -> Option<Fold> {
@@ -138,7 +141,7 @@ fn fold(
     }
     let stride = (end - rows).div_ceil(COMPARED);
     let compared = (rows..end).step_by(stride).collect();
-    let fit = |form| fit::thinned(form, &seconds[..rows], &values[..rows]).ok();
+    let fit = |form| fit::thinned(form, &seconds[..rows], &values[..rows], rhythm).ok();
     Some(Fold { rows, compared, curves: forms.iter().map(fit).collect() })
 }
 

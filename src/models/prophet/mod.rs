@@ -10,10 +10,10 @@
 //! one with the variance of Prophet's simulated changepoints. Not here: logistic growth, regressors, MCMC.
 //!
 //! [`Settings::shipped`] adds, the same for every series and learnt from nothing but its past:
-//! - spread instead of absolute maximum as the scale, Huber's weights, means of neighbours above 4096 rows;
+//! - spread instead of absolute maximum as the scale, Huber's weights, means of neighbours above 2048 rows;
 //! - back-tests: up to five origins, one horizon apart, back from the end while 30 % of the history lies before them. The
 //!   horizon is a day for steps below 20 hours, 30 days below 20 days, else 366 days, at most a third of the history;
-//! - the form with the least mean absolute error there, another one only if it is 2 % better: the changepoint prior as
+//! - the form with the least mean absolute error there, another one only if it is 5 % better: the changepoint prior as
 //!   it is or a tenth of it; additive, or multiplicative if all values are positive; the slope ahead as it is, damped to
 //!   1/e in one horizon (Gardner, McKenzie 1985), or none;
 //! - short memory: a convex blend of that curve with plain forecasters (`recent.rs`), shares by least absolute error with a
@@ -115,10 +115,10 @@ impl Prophet {
         let Some(learnt) = backtest::learn(settings, &seconds, &values, rhythm) else {
             // Too short a history to trust a slope.
             let settings = Settings { growth: Growth::Flat, ..settings.clone() };
-            let curve = fit::thinned(&settings, &seconds, &values)?;
+            let curve = fit::thinned(&settings, &seconds, &values, rhythm)?;
             return Ok(Self { end: seconds[seconds.len() - 1], curve, recent: None, width });
         };
-        let mut curve = fit::thinned(&learnt.settings, &seconds, &values)?;
+        let mut curve = fit::thinned(&learnt.settings, &seconds, &values, rhythm)?;
         let mut recent = None;
         if settings.adapt {
             curve.damping = learnt.damping;

@@ -19,6 +19,8 @@ pub(super) struct Priors {
     pub(super) effects: Vec<f64>,
     /// Scale of a change of slope.
     pub(super) change: f64,
+    /// Relative change of the noise's variance that ends the rounds.
+    pub(super) tolerance: f64,
 }
 
 /// Unknowns in the order of [`Normal`], and the variance of the noise.
@@ -51,7 +53,7 @@ pub(super) fn solve(
         theta = Reduced::new(normal, priors, variance)?
             .solve(&mut changes, variance / priors.change)?;
         let next = noise(normal.residual(&theta), rows);
-        let settled = (next - variance).abs() <= 1e-9 * variance;
+        let settled = (next - variance).abs() <= priors.tolerance * variance;
         variance = next;
         if settled {
             break;
