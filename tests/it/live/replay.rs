@@ -111,3 +111,101 @@ fn a_server_without_this_hosts_history_is_told() {
     assert!(!output.status.success());
     assert!(words.contains("no sample of the detectors' metrics with host=\"db07\""), "{words}");
 }
+
+const WEB: &str = r#"
+[agent]
+host = "web01"
+[[inputs.tail]]
+alias = "access"
+files = ["ACCESS"]
+start = "beginning"
+labels = { job = "shop" }
+[[processors.parse]]
+from = ["access"]
+format = "combined"
+[[processors.log_features]]
+window = "1s"
+lateness = "1s"
+[[processors.anomaly]]
+alias = "web"
+from = ["log_features"]
+preset = "web"
+frame_interval = "1s"
+min_training_frames = 30
+lateness = "1s"
+series = "scores"
+[[outputs.file]]
+path = "OUT"
+from = ["web"]
+"#;
+
+/// Requests as a server writes them, about 20 a second; nine of ten fail in the seconds of `failing`.
+fn write_requests(path: &Path, seconds: u64, failing: std::ops::Range<u64>) {
+    use std::io::Write as _;
+    let mut log = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    let started = std::time::Instant::now();
+    for request in 0_u64.. {
+        let elapsed = started.elapsed();
+        if elapsed.as_secs() >= seconds {
+            return;
+        }
+        let fails = failing.contains(&elapsed.as_secs()) && request % 10 != 0;
+        let now = jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000");
+        let (client, status) = (request % 9, if fails { 502 } else { 200 });
+        writeln!(
+            log,
+            "10.0.0.{client} - - [{now}] \"GET /shop HTTP/1.1\" {status} 512 \"-\" \"t\""
+        )
+        .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(40 + request * 7 % 20));
+    }
+}
+
+#[test]
+fn what_the_agent_found_live_is_what_a_replay_of_its_log_finds() {
+    if !asked() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (access, out) = (folder.path().join("access.log"), folder.path().join("out.jsonl"));
+    std::fs::write(&access, "").unwrap();
+    let config =
+        WEB.replace("ACCESS", access.to_str().unwrap()).replace("OUT", out.to_str().unwrap());
+    let mut agent = super::stack::Agent::start(folder.path(), &config);
+    write_requests(&access, 75, 50..60);
+    let live = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    agent.stop();
+    let (report, changes) = replay(
+        folder.path(),
+        &[
+            "--file",
+            access.to_str().unwrap(),
+            "--scores",
+            folder.path().join("s").to_str().unwrap(),
+        ],
+    );
+    assert!(report["notified"].as_u64().unwrap() >= 1, "{report:#}");
+    let replayed: Vec<Value> =
+        changes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let incidents: Vec<Value> = live().into_iter().filter(|one| one["state"].is_string()).collect();
+    assert_eq!(incidents, replayed);
+
+    let overall =
+        |one: &&Value| one["name"] == "anomaly_score" && one["labels"]["model_alias"] == "overall";
+    let scores: Vec<Value> = live().iter().filter(overall).cloned().collect();
+    let table = std::fs::read_to_string(folder.path().join("s")).unwrap();
+    let mut compared = 0;
+    for row in table.lines().skip(1) {
+        let cells: Vec<&str> = row.split(',').collect();
+        let Ok(score) = cells[3].parse::<f64>() else { continue };
+        let time = jiff::Timestamp::from_second(cells[0].parse().unwrap()).unwrap().to_string();
+        let same = scores.iter().find(|one| one["time"] == time.as_str());
+        let same = same.unwrap_or_else(|| panic!("no live score at {time}"));
+        assert_eq!(same["value"].as_f64().unwrap(), score, "at {time}, to the last bit");
+        compared += 1;
+    }
+    assert!(compared > 25, "{compared} scores");
+}
