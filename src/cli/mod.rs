@@ -50,7 +50,7 @@ struct Arguments {
 }
 
 /// Options of every command.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Options {
     /// The configuration [default: ./agent.toml, else /etc/sentinelops/agent.toml]
     #[arg(long, short, global = true, value_name = "FILE")]
@@ -216,6 +216,11 @@ impl Options {
             LogFormat::Json => log::Format::Json,
         };
         log::start(level, format);
+    }
+
+    /// The same with another configuration.
+    fn with_config(&self, config: &std::path::Path) -> Self {
+        Options { config: Some(config.to_owned()), config_dir: None, ..self.clone() }
     }
 
     /// Reads and checks the configuration.

@@ -13,3 +13,4 @@ mod cli;
 mod commands;
 mod house;
 mod live;
+mod replay;

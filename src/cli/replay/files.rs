@@ -97,7 +97,9 @@ pub(crate) fn replay(
             _ => next,
         };
         for second in first..=next {
-            driver.tick(second * 1000, sink)?;
+            // What of the first second was before the first line, nobody knows: its window is not whole.
+            let began = i64::from(now.is_none());
+            driver.tick(second * 1000 + began, sink)?;
         }
         now = now.max(Some(next));
         for source in &mut sources {

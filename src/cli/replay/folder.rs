@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use sentinel_engine::config::Plan;
 
 use super::report::Report;
-use super::{Arguments, one_series};
+use super::{Arguments, Outputs, one_series};
 use crate::cli::progress::Progress;
 
 /// A table, and the one to learn from.
@@ -24,9 +24,14 @@ pub(crate) struct Pair {
 }
 
 /// Replays every table of the folder; the reports in the order of the names.
-pub(super) fn replay(plan: &Plan, arguments: &Arguments, folder: &Path) -> Result<Vec<Report>> {
+pub(super) fn replay(
+    plan: &Plan,
+    arguments: &Arguments,
+    folder: &Path,
+    out: Outputs<'_>,
+) -> Result<Vec<Report>> {
     let pairs = pairs(folder)?;
-    for out in [&arguments.scores, &arguments.incidents].into_iter().flatten() {
+    for out in [out.scores, out.incidents].into_iter().flatten() {
         let cannot = || format!("{}: cannot be made a folder", out.display());
         std::fs::create_dir_all(out).with_context(cannot)?;
     }
@@ -37,13 +42,12 @@ pub(super) fn replay(plan: &Plan, arguments: &Arguments, folder: &Path) -> Resul
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(pair) = pairs.get(at) else { return };
-            let in_folder = |out: &Option<PathBuf>, kind: &str| {
-                out.as_ref().map(|out| out.join(format!("{}.{kind}", pair.name)))
+            let within = |out: Option<&Path>, kind: &str| {
+                out.map(|out| out.join(format!("{}.{kind}", pair.name)))
             };
-            let scores = in_folder(&arguments.scores, "csv");
-            let incidents = in_folder(&arguments.incidents, "jsonl");
+            let (scores, incidents) = (within(out.scores, "csv"), within(out.incidents, "jsonl"));
             let from = (pair.train.as_deref(), pair.series.as_path());
-            let to = (scores.as_deref(), incidents.as_deref());
+            let to = Outputs { scores: scores.as_deref(), incidents: incidents.as_deref() };
             let report = one_series(plan, arguments, from, to, true);
             if let Ok(mut done) = done.lock() {
                 done.0.push((at, report));

@@ -3,6 +3,7 @@
 //! Tables: `table` reads a CSV, `series` drives a detector over it, `folder` does so for many. Logs: `files` drives the whole
 //! pipeline by the times in the lines. `scores` takes what detectors emit, `report` sums up.
 
+mod compare;
 mod files;
 mod folder;
 mod history;
@@ -27,6 +28,7 @@ use sentinel_history::InMemory;
 use sentinel_processors::anomaly::Anomaly;
 
 use super::{EXIT_CONFIG, Options, Output, complain, paths, print};
+use compare::Comparison;
 use report::Report;
 use scores::Scores;
 use table::Table;
@@ -74,48 +76,84 @@ pub(crate) struct Arguments {
     /// Write each change of each incident as a line of JSON (for a folder: a folder of such files)
     #[arg(long, value_name = "JSONL|DIR")]
     incidents: Option<PathBuf>,
+    /// Replay the same data with this configuration too, and tell which incidents only one of them finds
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// How to print the report
     #[arg(long, value_enum, default_value = "text")]
     format: Output,
 }
 
+/// Where what comes of a replay goes.
+#[derive(Clone, Copy, Default)]
+struct Outputs<'a> {
+    scores: Option<&'a Path>,
+    incidents: Option<&'a Path>,
+}
+
 /// Replays, writes what was asked for, prints the report.
 pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCode> {
     options.start_log();
-    let shared = Shared {
-        state_dir: paths::state_dir(options.state_dir.as_deref()),
-        history: Arc::new(InMemory::new(FRAMES)),
-        trainer: Trainer::waiting(),
-    };
-    let plan = match options.plan(&shared) {
-        Ok(plan) => plan,
-        Err(problems) => {
-            complain(&problems.render());
-            return Ok(ExitCode::from(EXIT_CONFIG));
+    let out =
+        Outputs { scores: arguments.scores.as_deref(), incidents: arguments.incidents.as_deref() };
+    let other = arguments.compare.as_deref().map(|other| (other, options.with_config(other)));
+    let plans = [Some(options), other.as_ref().map(|(_, options)| options)];
+    let mut all = Vec::new();
+    for (options, out) in plans.into_iter().flatten().zip([out, Outputs::default()]) {
+        let shared = Shared {
+            state_dir: paths::state_dir(options.state_dir.as_deref()),
+            history: Arc::new(InMemory::new(FRAMES)),
+            trainer: Trainer::waiting(),
+        };
+        match options.plan(&shared) {
+            Ok(plan) => all.push((plan, shared, out)),
+            Err(problems) => {
+                complain(&problems.render());
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
         }
-    };
-    let reports = match &arguments.series {
+    }
+    let of = |(plan, shared, out): &(Plan, Shared, Outputs<'_>)| run(plan, shared, arguments, *out);
+    let reports: Vec<Vec<Report>> = all.iter().map(of).collect::<Result<_>>()?;
+    let mut texts = Vec::new();
+    let as_text = arguments.format == Output::Text;
+    match (&reports[..], &other) {
+        ([first, second], Some((other, _))) => {
+            let config = paths::config(options.config.as_deref());
+            let names = [config, (*other).to_owned()].map(|path| path.display().to_string());
+            for pair in first.iter().zip(second) {
+                let both = Comparison::new([&names[0], &names[1]], [pair.0, pair.1]);
+                texts.push(if as_text { both.text() } else { format!("{}\n", both.json()) });
+            }
+        }
+        _ => {
+            for report in reports.iter().flatten() {
+                texts.push(if as_text { report.text() } else { format!("{}\n", report.json()) });
+            }
+        }
+    }
+    print(&texts.join(if as_text { "\n" } else { "" }));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One configuration's replay.
+fn run(
+    plan: &Plan,
+    shared: &Shared,
+    arguments: &Arguments,
+    out: Outputs<'_>,
+) -> Result<Vec<Report>> {
+    match &arguments.series {
         Some(path) if path.is_dir() => {
             ensure!(arguments.train.is_none(), "--train goes with one CSV, not with a folder");
-            folder::replay(&plan, arguments, path)?
+            folder::replay(plan, arguments, path, out)
         }
         Some(path) => {
-            let train = arguments.train.as_deref();
-            let (scores, incidents) = (arguments.scores.as_deref(), arguments.incidents.as_deref());
-            vec![one_series(&plan, arguments, (train, path), (scores, incidents), false)?]
+            let from = (arguments.train.as_deref(), path.as_path());
+            Ok(vec![one_series(plan, arguments, from, out, false)?])
         }
-        None => vec![pipeline(&plan, &shared, arguments)?],
-    };
-    print(&match arguments.format {
-        Output::Text => reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"),
-        Output::Json if reports.len() == 1 => format!("{:#}\n", reports[0].json()),
-        Output::Json => {
-            let lines: Vec<String> =
-                reports.iter().map(|report| report.json().to_string()).collect();
-            lines.join("\n") + "\n"
-        }
-    });
-    Ok(ExitCode::SUCCESS)
+        None => Ok(vec![pipeline(plan, shared, arguments, out)?]),
+    }
 }
 
 /// One table, after the one to learn from.
@@ -123,7 +161,7 @@ fn one_series(
     plan: &Plan,
     arguments: &Arguments,
     (train, path): (Option<&Path>, &Path),
-    (scores, incidents): (Option<&Path>, Option<&Path>),
+    out: Outputs<'_>,
     is_part: bool,
 ) -> Result<Report> {
     let detector = series::detector(plan, arguments.detector.as_deref())?;
@@ -131,10 +169,10 @@ fn one_series(
     let train = train.map(Table::read).transpose()?;
     let train = train.map(|train| train.in_order(&table.names)).transpose()?;
     let found = series::replay(plan, detector, train.as_ref(), &table, is_part)?;
-    if let Some(path) = scores {
+    if let Some(path) = out.scores {
         found.scores.write(path, found.rows.iter().copied())?;
     }
-    if let Some(path) = incidents {
+    if let Some(path) = out.incidents {
         write_incidents(path, &found.incidents)?;
     }
     let times = (table.times[0] * 1000, table.times[table.times.len() - 1] * 1000);
@@ -165,11 +203,11 @@ impl Recorder {
     }
 
     /// Writes what was asked for; the report.
-    fn finish(self, name: String, arguments: &Arguments, notes: Vec<String>) -> Result<Report> {
-        if let Some(path) = &arguments.scores {
+    fn finish(self, name: String, out: Outputs<'_>, notes: Vec<String>) -> Result<Report> {
+        if let Some(path) = out.scores {
             self.scores.write_all(path)?;
         }
-        if let Some(path) = &arguments.incidents {
+        if let Some(path) = out.incidents {
             write_incidents(path, &self.incidents)?;
         }
         let frames = self.scores.groups().map(|(_, _, frames)| frames).sum();
@@ -204,7 +242,12 @@ impl Sink for Recorder {
 }
 
 /// Log files through the pipeline, or history through the detectors.
-fn pipeline(plan: &Plan, shared: &Shared, arguments: &Arguments) -> Result<Report> {
+fn pipeline(
+    plan: &Plan,
+    shared: &Shared,
+    arguments: &Arguments,
+    out: Outputs<'_>,
+) -> Result<Report> {
     let mut recorder = Recorder::new(plan, arguments.detector.as_deref())?;
     let mut driver = Driver::new(plan, shared)?;
     if let Some(url) = &arguments.from_url {
@@ -218,13 +261,13 @@ fn pipeline(plan: &Plan, shared: &Shared, arguments: &Arguments) -> Result<Repor
         let kinds = history::kinds(plan, shared)?;
         let from = (url.as_str(), from_ms, to_ms);
         let notes = history::replay(plan, &mut driver, &readers, from, kinds, &mut recorder)?;
-        return recorder.finish(url.clone(), arguments, notes);
+        return recorder.finish(url.clone(), out, notes);
     }
     let given = arguments.file.iter().map(|file| files::split(plan, file));
     let files: Vec<(String, PathBuf)> = given.collect::<Result<_>>()?;
     let notes = files::replay(plan, shared, &mut driver, &files, &mut recorder)?;
     let names: Vec<String> = files.iter().map(|(_, path)| path.display().to_string()).collect();
-    recorder.finish(names.join(", "), arguments, notes)
+    recorder.finish(names.join(", "), out, notes)
 }
 
 /// One line of JSON a change.

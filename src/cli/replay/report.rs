@@ -9,7 +9,7 @@ use sentinel_contract::incident::State;
 use serde_json::{Value, json};
 
 /// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
+pub(crate) const DAY_MS: i64 = 86_400_000;
 /// Features named in an incident's line.
 const FEATURES: usize = 3;
 
@@ -25,7 +25,7 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Reach::Detected => "detected",
             Reach::Confirmed => "confirmed",
@@ -259,7 +259,7 @@ fn stamp(time_ms: i64, format: &str) -> String {
 }
 
 /// A date, UTC.
-fn date(time_ms: i64) -> String {
+pub(crate) fn date(time_ms: i64) -> String {
     stamp(time_ms, "%Y-%m-%d")
 }
 

@@ -1,6 +1,8 @@
 //! What a replay reads and writes.
 
+mod compare;
 mod files;
+mod history;
 mod series;
 
 use super::table::Table;

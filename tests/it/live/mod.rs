@@ -10,5 +10,6 @@ mod detection;
 mod disorder;
 mod first_look;
 mod page;
+mod replay;
 mod telegraf;
 mod traffic;

@@ -222,7 +222,7 @@ pub(crate) fn get(url: &str) -> Result<String, String> {
 }
 
 /// One request with HTTP/1.0: the answer ends with the connection, and is never chunked.
-fn request(method: &str, url: &str, kind: &str, body: &str) -> Result<String, String> {
+pub(crate) fn request(method: &str, url: &str, kind: &str, body: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) =
         rest.split_once('/').map_or((rest, String::new()), |(h, p)| (h, p.to_owned()));
