@@ -26,6 +26,8 @@ const REMEMBER_MS: i64 = 60_000;
 const REMEMBERED: usize = 5;
 /// The moving averages forget in this time.
 const USUAL_MS: f64 = 600_000.0;
+/// Memory that processes of one name may share, each: what is counted of it grows with their number.
+const SHARED_BYTES: u64 = 4 << 20;
 /// Less memory is not remembered.
 const LEAST_BYTES: u64 = 32 << 20;
 /// More processes of one name than before, and this many times as many, are told.
@@ -172,10 +174,11 @@ impl Processes {
     }
 
     fn memory(&mut self, name: &str, sum: Sum, news: &mut News) {
-        let before = self.least(name).0;
+        let (before, count) = self.least(name);
         let grew = sum.bytes.saturating_sub(before);
+        let own = grew.saturating_sub(sum.count.saturating_sub(count.max(1)) * SHARED_BYTES);
         let told = self.told.get(name).map_or(0, |told| told.0);
-        let is_much = grew >= self.limits.memory && sum.bytes >= before + before / 3;
+        let is_much = own >= self.limits.memory && sum.bytes >= before + before / 3;
         if !is_much || sum.bytes < told + told / 2 {
             return;
         }

@@ -305,7 +305,7 @@ fn a_storm_of_new_processes_is_told_with_who_makes_them() {
     assert_eq!(watch.told(60), ["500 new processes a second (usual 3), 40 of them bomb"]);
     host.forks(1150 + 10_000);
     for pid in 140..340 {
-        host.process(pid, "bomb", 1000 + u64::from(pid), 0, 1);
+        host.process(pid, "bomb", 1000 + u64::from(pid), 0, 400); // which they share
     }
     assert_eq!(watch.told(70), ["there are 240 processes bomb, 240 more than before"]);
     assert!(watch.told(80).is_empty());
