@@ -1,9 +1,11 @@
 //! The inputs, one folder each, and the list of them.
 
+pub mod changes;
 pub mod system;
 pub mod tail;
 
 use sentinel_contract::{Entry, Input};
 
 /// Every input, in alphabetical order.
-pub const ALL: &[Entry<Input>] = &[Entry::of::<system::System>(), Entry::of::<tail::Tail>()];
+pub const ALL: &[Entry<Input>] =
+    &[Entry::of::<changes::Changes>(), Entry::of::<system::System>(), Entry::of::<tail::Tail>()];

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
-use crate::event::Metric;
+use crate::event::{Log, Metric};
 use crate::memory::{Memory, Permit};
 use crate::plugin::Cause;
 use crate::telemetry::Counters;
@@ -43,6 +43,11 @@ pub struct Now {
 pub trait Gather: Send {
     /// Appends samples to `out`. What was appended before an error is kept.
     fn gather(&mut self, now: Now, out: &mut Vec<Metric>) -> Result<(), Cause>;
+
+    /// Appends log records of what this gather has seen. Called after each `gather` that returned, failed or not.
+    fn logs(&mut self, out: &mut Vec<Log>) {
+        let _ = out;
+    }
 }
 
 /// Asynchronous collection.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sentinel_contract::{Batch, Cause, Collector, Events, Memory, Metric, Now};
+use sentinel_contract::{Batch, Cause, Collector, Events, Log, Memory, Metric, Now};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -105,6 +105,7 @@ enum Slot {
 struct Done {
     collector: Collector,
     samples: Vec<Metric>,
+    logs: Vec<Log>,
     outcome: Result<Result<(), Cause>, String>,
     took: Duration,
 }
@@ -145,12 +146,13 @@ impl GatherTask {
     async fn gather(&mut self, slots: &mut [Slot], worker: &mut Worker, time_ms: i64) {
         let now = Now { time_ms, instant: Instant::now() };
         let mut samples = Vec::new();
+        let mut logs = Vec::new();
         // Handed to each call in turn. A call that hangs keeps it, and nothing that others have gathered.
         let mut buffer = Vec::new();
         let mut failed = false;
         let mut hung = false;
         for slot in slots.iter_mut() {
-            self.revive(slot);
+            self.revive(slot, &mut logs);
             let Slot::Idle(_) = slot else {
                 hung = true;
                 continue;
@@ -161,6 +163,7 @@ impl GatherTask {
             match tokio::time::timeout(deadline, &mut reply).await {
                 Ok(Ok(mut done)) => {
                     samples.append(&mut done.samples);
+                    logs.append(&mut done.logs);
                     buffer = std::mem::take(&mut done.samples);
                     let (next, error) = self.settle(name, done);
                     *slot = next;
@@ -196,22 +199,27 @@ impl GatherTask {
             (_, true) => Condition::Failed,
             _ => Condition::Active,
         });
-        self.emit(samples).await;
+        if !samples.is_empty() && std::mem::take(&mut self.first) {
+            tracing::info!(series = samples.len(), "collecting");
+        }
+        self.emit(Events::Metrics(samples)).await;
+        self.emit(Events::Logs(logs)).await;
     }
 
     /// Takes back a collector whose call returned at last, or builds one that panicked.
-    fn revive(&self, slot: &mut Slot) {
+    fn revive(&self, slot: &mut Slot, logs: &mut Vec<Log>) {
         match slot {
             Slot::Idle(_) => {}
             Slot::Hung(name, reply) => {
                 let name = *name;
-                if let Ok(done) = reply.try_recv() {
+                if let Ok(mut done) = reply.try_recv() {
                     tracing::info!(
                         collector = name,
                         took_s = done.took.as_secs_f32(),
                         "answers again"
                     );
                     self.state.counters.clear_note(name);
+                    logs.append(&mut done.logs); // they have a time of their own
                     *slot = self.settle(name, done).0; // its samples are too old to be told
                 }
             }
@@ -247,14 +255,14 @@ impl GatherTask {
         }
     }
 
-    async fn emit(&mut self, samples: Vec<Metric>) {
-        if samples.is_empty() {
+    async fn emit(&mut self, events: Events) {
+        if events.is_empty() {
             return;
         }
-        if std::mem::take(&mut self.first) {
-            tracing::info!(series = samples.len(), "collecting");
-        }
-        let bytes = samples.capacity() * size_of::<Metric>();
+        let bytes = match &events {
+            Events::Metrics(samples) => samples.capacity() * size_of::<Metric>(),
+            events => events.bytes(),
+        };
         let permit = loop {
             if let Some(permit) = self.memory.try_acquire(bytes) {
                 break permit;
@@ -262,11 +270,11 @@ impl GatherTask {
             // The oldest samples make room for the newest.
             let shed = self.queues.iter().filter(|queue| queue.shed()).count();
             if shed == 0 {
-                self.state.counters.drop_events("memory", samples.len() as u64);
+                self.state.counters.drop_events("memory", events.len() as u64);
                 return;
             }
         };
-        let mut batch = Batch::new(Arc::clone(&self.origin), Events::Metrics(samples));
+        let mut batch = Batch::new(Arc::clone(&self.origin), events);
         batch.permit = Some(permit);
         let _gone_at_shutdown = self.lane.send(batch).await;
     }
@@ -283,8 +291,13 @@ impl Worker {
         let work = move || {
             for Job { mut collector, now, mut samples, reply } in queue {
                 let started = Instant::now();
-                let outcome = guard(|| collector.gather.gather(now, &mut samples));
-                let done = Done { collector, samples, outcome, took: started.elapsed() };
+                let mut logs = Vec::new();
+                let outcome = guard(|| {
+                    let outcome = collector.gather.gather(now, &mut samples);
+                    collector.gather.logs(&mut logs);
+                    outcome
+                });
+                let done = Done { collector, samples, logs, outcome, took: started.elapsed() };
                 let _nobody_waits = reply.send(done);
             }
         };

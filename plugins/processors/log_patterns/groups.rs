@@ -19,6 +19,9 @@ const MAX_STREAMS: usize = 4096;
 /// The value of every group label in the group that takes what is too much.
 const OTHER: &str = "other";
 
+/// Jobs whose lines the agent has made itself: they tell of events already.
+const OWN_JOBS: [&str; 1] = ["changes"];
+
 /// What groups are made by.
 #[derive(Debug)]
 pub(super) struct Grouping {
@@ -34,7 +37,7 @@ struct Known {
     /// `None` when it depends on the line's fields.
     group: Option<usize>,
     level: Option<Level>,
-    /// Events of this plugin: they are not mined again.
+    /// Events of this agent: they are not mined again.
     is_own: bool,
 }
 
@@ -72,7 +75,7 @@ impl Groups {
         (self.last, self.other) = (None, None);
     }
 
-    /// The group of a line, and what its label `level` says; `None` for events of this plugin.
+    /// The group of a line, and what its label `level` says; `None` for events of this agent.
     pub(super) fn find(&mut self, log: &Log, shared: &Shared) -> Option<(usize, Option<Level>)> {
         let known = match &self.last {
             Some((stream, known)) if Arc::ptr_eq(stream, &log.stream) => *known,
@@ -106,7 +109,8 @@ impl Groups {
         if self.streams.len() >= MAX_STREAMS {
             self.streams.clear();
         }
-        let is_own = stream.get(SOURCE.0) == Some(SOURCE.1);
+        let is_own = stream.get(SOURCE.0) == Some(SOURCE.1)
+            || stream.get("job").is_some_and(|job| OWN_JOBS.contains(&job));
         let known = Known { group: None, level: Level::of_label(stream), is_own };
         self.streams.insert(address, (Arc::clone(stream), known));
         known

@@ -248,6 +248,47 @@ fn no_more_is_told_in_an_hour_than_max_events_the_worst_first_and_the_rest_is_co
 }
 
 #[test]
+fn a_template_that_was_given_up_and_comes_back_is_not_told_again() {
+    let options = format!("{QUICK}max_patterns = 10\nmax_events = 1000\n");
+    let (mut it, mut written, app) = (patterns(&options), Written::default(), job("app"));
+    tick(&mut it, &mut written, 0);
+    let rare = "ERROR the rare thing has happened";
+    observe(&mut it, &mut written, vec![line(&app, 1.0, rare), line(&app, 11.0, rare)]);
+    let words =
+        ["ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew", "rowan", "beech", "larch"];
+    for (second, word) in words.iter().enumerate() {
+        let twice = || line(&app, 12.0 + second as f64, format!("{word} tree was planted here"));
+        observe(&mut it, &mut written, vec![twice(), twice()]);
+    }
+    assert!(templates(&it).iter().all(|(text, _)| text != rare), "it was given up");
+    observe(&mut it, &mut written, vec![line(&app, 31.0, rare), line(&app, 41.0, rare)]);
+    let messages = written.messages();
+    assert_eq!(messages.iter().filter(|it| it.contains("rare thing")).count(), 1, "{messages:?}");
+    assert_eq!(written.get(40, "log_new_patterns{job=app}"), Some(0.0));
+}
+
+#[test]
+fn templates_that_become_one_keep_their_lines_and_are_told_once() {
+    let (mut it, mut written, app) = (patterns(QUICK), Written::default(), job("app"));
+    tick(&mut it, &mut written, 0);
+    let users = ["ann", "ann", "bob", "bob", "bob", "cid", "dan"];
+    let mut logs: Vec<Log> = users
+        .iter()
+        .map(|user| line(&app, 1.0, format!("session opened for user {user}")))
+        .collect();
+    logs.push(line(&app, 11.0, ""));
+    observe(&mut it, &mut written, logs);
+    assert_eq!(templates(&it), [("session opened for user <*>".to_owned(), 7)]);
+    let pattern = super::window::id_text(it.groups.all[0].tree.templates().next().unwrap().1.id);
+    let name = format!("log_pattern_lines{{job=app,pattern={pattern}}}");
+    assert_eq!(written.get(10, &name), Some(7.0), "{:?}", written.rows);
+    assert_eq!(
+        written.messages(),
+        ["web01 app: line never seen before, 7 times: session opened for user <*>"]
+    );
+}
+
+#[test]
 fn late_lines_are_counted_and_unseen_lines_are_said_of_the_window() {
     let (mut it, mut written, app) = (patterns(QUICK), Written::default(), job("app"));
     tick(&mut it, &mut written, 0);
@@ -282,6 +323,7 @@ fn groups_are_apart_and_their_own_events_are_not_mined() {
     assert_eq!(written.events.len(), 2);
     let own = std::mem::take(&mut written.events);
     observe(&mut it, &mut written, own);
+    observe(&mut it, &mut written, vec![line(&job("changes"), 31.0, "app.service restarted")]);
     assert_eq!(it.groups.all.len(), 2);
     assert!(it.groups.all.iter().all(|group| group.tree.slots.len() == 1), "events were mined");
 }

@@ -64,3 +64,20 @@ async fn a_collector_that_hangs_takes_nothing_of_what_others_gathered() {
     running.stop().await;
     assert_eq!(script("g2-out").lines()[..2], ["0", "1"], "the first was gathered before it hung");
 }
+
+#[tokio::test]
+async fn a_collector_that_speaks_in_log_records_is_heard_even_when_its_gather_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = shared(folder.path());
+    let text = "[agent]\ninterval = \"200ms\"\nflush_interval = \"10ms\"\n[[inputs.poll]]\nalias = \"g3\"\nsays = true\n[[outputs.scripted]]\nalias = \"g3-out\"\n";
+    let plan = plan(text, &shared);
+    let running = pipeline::start(&plan, &shared).unwrap();
+    let said = || {
+        let lines = script("g3-out").lines();
+        lines.into_iter().filter(|line| line.starts_with("gather")).collect::<Vec<_>>()
+    };
+    until("two records", || said().len() >= 2).await;
+    running.stop().await;
+    assert_eq!(said()[..2], ["gather 1", "gather 2"]);
+    assert!(script("g3-out").lines().contains(&"0".to_owned()), "samples go on");
+}

@@ -161,6 +161,19 @@ impl Gather for Ticks {
         Ok(())
     }
 }
+/// Says in a log record how often it was gathered, and fails.
+struct Says(Arc<Labels>, u32);
+impl Gather for Says {
+    fn gather(&mut self, _: Now, _: &mut Vec<Metric>) -> Result<(), Cause> {
+        self.1 += 1;
+        anyhow::bail!("it failed, and has something to say")
+    }
+
+    fn logs(&mut self, out: &mut Vec<Log>) {
+        let body = format!("gather {}", self.1).into();
+        out.push(Log { stream: Arc::clone(&self.0), time_ns: 1, body, fields: None });
+    }
+}
 struct Stuck(Arc<Script>, bool);
 impl Gather for Stuck {
     fn gather(&mut self, _: Now, _: &mut Vec<Metric>) -> Result<(), Cause> {
@@ -176,12 +189,14 @@ impl Gather for Stuck {
 struct PollConfig {
     stuck: bool,
     stuck_last: bool,
+    says: bool,
 }
 impl Plugin for Poll {
     type Kind = Input;
     type Config = PollConfig;
     const NAME: &'static str = "poll";
-    const SAMPLE: &'static str = "[[inputs.poll]]\n# stuck = false\n# stuck_last = false\n";
+    const SAMPLE: &'static str =
+        "[[inputs.poll]]\n# stuck = false\n# stuck_last = false\n# says = false\n";
     fn build(config: PollConfig, context: &Context) -> Result<Input, Vec<ConfigError>> {
         let stuck = script(&format!("{}-stuck", context.alias));
         let series = Series::new("ticks", Kind::Counter, context.tags.iter());
@@ -197,6 +212,10 @@ impl Plugin for Poll {
         ];
         if config.stuck_last {
             collectors.reverse();
+        }
+        if config.says {
+            let gather = Box::new(Says(Arc::clone(&context.tags), 0));
+            collectors.push(Collector { name: "says", deadline, gather });
         }
         Ok(Input::Gather(collectors))
     }
