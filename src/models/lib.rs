@@ -12,6 +12,7 @@
 //! - [`isolation_forest`]: which rows are easy to isolate, and by which feature,
 //! - [`pca`]: which rows break with how the features move together,
 //! - [`cusum`]: whether residuals have shifted for good,
+//! - [`change_rank`]: which signals changed most at an incident,
 //! - [`prophet`]: what a series is expected to be next: trend, seasons, calendars, and a band.
 
 pub mod error;
@@ -19,6 +20,7 @@ pub mod rng;
 pub mod robust;
 pub mod roc;
 
+pub mod change_rank;
 pub mod cusum;
 pub mod isolation_forest;
 pub mod pca;
