@@ -13,6 +13,7 @@
 //! - [`one_class_svm`]: which rows lie outside the region of most, and what took them there,
 //! - [`pca`]: which rows break with how the features move together,
 //! - [`cusum`]: whether residuals have shifted for good,
+//! - [`change_rank`]: which signals changed most at an incident,
 //! - [`prophet`]: what a series is expected to be next: trend, seasons, calendars, and a band.
 
 pub mod error;
@@ -20,6 +21,7 @@ pub mod rng;
 pub mod robust;
 pub mod roc;
 
+pub mod change_rank;
 pub mod cusum;
 pub mod isolation_forest;
 pub mod one_class_svm;
