@@ -101,3 +101,10 @@ def incidents(path):
         if state in OVER:
             del open_[key]
     return [Incident(changes) for changes in found]
+
+
+def tops(path):
+    """[(seconds, score, first feature)] of every frame with a score."""
+    with Path(path).open(newline="") as file:
+        return [(float(row["timestamp"]), float(row["anomaly_score"]), (row["top1"] or "").removesuffix("_value"))
+                for row in csv.DictReader(file) if row["anomaly_score"]]
