@@ -87,6 +87,19 @@ def paired_gain(ours, theirs):
     return float(gain.mean()), bootstrap(gain)
 
 
+def pooled_gain(ours, theirs, sizes, times=10_000, seed=1):
+    """Difference of two pooled shares, sum(ours - theirs) / sum(sizes), with its bootstrap interval; units drawn whole."""
+    gain, sizes = np.asarray(ours, float) - np.asarray(theirs, float), np.asarray(sizes, float)
+    draws = np.random.default_rng(seed).integers(0, len(gain), (times, len(gain)))
+    drawn = sizes[draws].sum(axis=1)
+    found = gain[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+    return float(gain.sum() / sizes.sum()), tuple(float(x) for x in np.quantile(found, [0.025, 0.975]))
+
+
+def shown(gain, interval, form="+.3f"):
+    return f"{gain:{form}} ({interval[0]:{form}} to {interval[1]:{form}})"
+
+
 def in_top(ranking, causes, k):
     """Whether any of the true causes is among the first k."""
     return bool(set(ranking[:k]) & set(causes))

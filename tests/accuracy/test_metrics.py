@@ -72,6 +72,11 @@ class Gain(unittest.TestCase):
     def test_the_interval_of_two_values_reaches_from_one_to_the_other(self):
         self.assertEqual(metrics.bootstrap([0.0, 1.0]), (0.0, 1.0))
 
+    def test_a_pooled_gain_weighs_each_unit_by_its_size(self):
+        gain, (low, high) = metrics.pooled_gain([3, 1], [1, 1], [4, 12])
+        self.assertAlmostEqual(gain, 2 / 16)
+        self.assertEqual((low, high), (0.0, 0.5))
+
     def test_one_of_the_causes_among_the_first_k_is_enough(self):
         self.assertTrue(metrics.in_top(["a", "b", "c"], ["c", "z"], 3))
         self.assertFalse(metrics.in_top(["a", "b", "c"], ["c", "z"], 2))
