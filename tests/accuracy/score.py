@@ -14,6 +14,7 @@ import causes
 import data
 import metrics
 import nab
+import nab_figures
 import outputs
 
 
@@ -100,23 +101,13 @@ def smd(folder, only=None):
     return {"rows": rows, "openings": openings, "causes": entries}
 
 
-def nab_detections(folder, series):
-    """moment -> name -> seconds. `opened` is the start of each incident that was confirmed."""
-    found = {moment: {} for moment in ("confirmed", "started", "detected", "notified")}
-    missing = []
+def nab_files(folder, series):
+    """(name -> incidents file, names without one); the files lie flat or in folders as in nab/."""
+    found = {}
     for name in series:
-        path = next((path for path in (Path(folder) / f"{name}.incidents.jsonl",
-                                       Path(folder) / f"{name.split('/')[-1]}.incidents.jsonl") if path.exists()), None)
-        if path is None:
-            missing.append(name)
-            continue
-        incidents = outputs.incidents(path)
-        confirmed = [incident for incident in incidents if incident.confirmed is not None]
-        found["confirmed"][name] = [incident.confirmed for incident in confirmed]
-        found["started"][name] = [incident.started for incident in confirmed]
-        found["detected"][name] = [incident.detected for incident in incidents if incident.detected is not None]
-        found["notified"][name] = [incident.notified for incident in incidents if incident.notified is not None]
-    return found, missing
+        places = (Path(folder) / f"{name}.incidents.jsonl", Path(folder) / f"{name.split('/')[-1]}.incidents.jsonl")
+        found[name] = next((path for path in places if path.exists()), None)
+    return {name: path for name, path in found.items() if path}, [name for name, path in found.items() if not path]
 
 
 def print_smd(found):
@@ -145,7 +136,8 @@ def print_smd(found):
 
 def print_nab(folder):
     series = data.nab_series()
-    detections, missing = nab_detections(folder, series)
+    files, missing = nab_files(folder, series)
+    detections = nab_figures.detections(files)
     if missing:
         print(f"MISSING (scored as silent): {', '.join(missing)}")
     corpus = {name: (times, windows) for name, (_, times, _, windows) in series.items()}
