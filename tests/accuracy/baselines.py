@@ -81,7 +81,7 @@ def bounded(before, scores, q=0.99):
     """The score over its boundary, the trailing one-day q-quantile: 1 is the boundary, as in the product."""
     low = min(before.min(), scores.min())  # a ratio needs a zero: some scores are negative
     boundary = trailing_quantile(scores - low, DAY, q, before - low)
-    return (scores - low) / np.maximum(boundary, 1e-9)
+    return (scores - low) / np.maximum(boundary * (1 + 1e-6), 1e-9)  # a score that is saturated does not pass itself
 
 
 def opened(over, confirm=3, quiet=30):

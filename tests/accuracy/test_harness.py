@@ -123,6 +123,14 @@ class Harness(unittest.TestCase):
         shipped["processors"]["anomaly"][0] |= {"confirm_frames": 5, "frame_interval": "20s"}
         self.assertEqual(shipped, variant)
 
+    def test_the_settings_hash_knows_options_and_not_prose(self):
+        shipped = families.replay.settings_hash()
+        other = families.with_options({"confirm_frames": 5})
+        self.assertNotEqual(families.replay.settings_hash(other), shipped)
+        other.write_text("# prose\n" + families.replay.SHIPPED.read_text())
+        self.assertEqual(families.replay.settings_hash(other), shipped)
+        other.unlink()
+
     def test_an_injected_outage_changes_only_the_status_of_its_own_hours(self):
         line = b'1.2.3.4 - - [17/Dec/2025:09:03:01 +0000] "GET /a\\"b HTTP/1.1" 200 12 "-" "x 200"\n'
         path = Path(tempfile.mkdtemp()) / "log"
