@@ -16,6 +16,7 @@ import families
 import measure
 import outputs
 import page
+import petshop_figures
 import weblog_figures
 
 
@@ -141,6 +142,11 @@ class Harness(unittest.TestCase):
         self.assertEqual(hit[0][0], sum(each != line for each in lines))
         self.assertEqual(hit[0][1], 0)
         self.assertTrue(420 < hit[0][0] < 480)
+
+    def test_what_the_ranking_example_prints_is_read(self):
+        line = "petshop, all rows    n 26   baseline top1 0.231 top3 0.731  change top1 0.423 top3 0.808  distinct top1 0.5 top3 1.000 "
+        found = {name: (float(a), float(b)) for name, a, b in petshop_figures.RESULT.findall(line)}
+        self.assertEqual(found, {"baseline": (0.231, 0.731), "change": (0.423, 0.808), "distinct": (0.5, 1.0)})
 
     def test_the_cache_knows_its_inputs(self):
         self.assertNotEqual(data.digest("a", "bc"), data.digest("ab", "c"))
