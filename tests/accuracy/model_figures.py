@@ -3,7 +3,6 @@
 A program that is not there is a line that says so: the page never shows a figure that this run did not measure.
 """
 import gzip
-import json
 import os
 import subprocess
 import tempfile
@@ -77,7 +76,7 @@ def forest_section(only=None):
 
 
 def svm_section(only=None):
-    """Correlation and sign agreement of decision values. The example: `svm_parity TRAIN.csv TEST.csv NU GAMMA`, one value a row."""
+    """Correlation and sign agreement of decision values. The example: svm_decisions.rs."""
     title, measure = "One-class SVM beside scikit-learn", "one-class SVM: decision correlation / sign agreement with scikit-learn"
     program = example("svm_decisions")
     if program is None:
@@ -125,12 +124,3 @@ def gamma(train):
 def sklearn_svm(train, test):
     from sklearn.svm import OneClassSVM
     return OneClassSVM(kernel="rbf", nu=0.01, gamma=gamma(train), tol=1e-6).fit(train).decision_function(test)
-
-
-def from_json(title, program, arguments):
-    """The section that an example prints as one JSON object in this page's own form; None when it is not built."""
-    path = example(program)
-    if path is None:
-        return None
-    done = subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, check=True)
-    return {"title": title, **json.loads(done.stdout.splitlines()[-1])}
