@@ -8,9 +8,15 @@ mod incidents;
 mod inject;
 mod kinds;
 mod random;
+mod report;
+mod score;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
+use std::fs;
 use std::io::{Write as _, stdout};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -28,6 +34,14 @@ enum Command {
     Inject(inject::Options),
     /// A whole run
     Drive(drive::Options),
+    /// Compares what the agent said with what was done
+    Score {
+        /// Where `drive` left its truth and the arrivals
+        folder: PathBuf,
+        /// Also as JSON
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Prints the kinds: their ranges, and the features that name them
     Kinds,
 }
@@ -36,6 +50,13 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Inject(options) => inject::run(&options),
         Command::Drive(options) => drive::run(&options),
+        Command::Score { folder, json } => {
+            let report = score::score_folder(&folder)?;
+            if let Some(json) = json {
+                fs::write(json, serde_json::to_vec_pretty(&report)?)?;
+            }
+            Ok(write!(stdout(), "{report}")?)
+        }
         Command::Kinds => Ok(stdout().write_all(kinds::table().as_bytes())?),
     }
 }
