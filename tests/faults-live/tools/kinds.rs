@@ -111,7 +111,7 @@ impl Kind {
                 (&["disk_write_bytes", "io_util", "io_pressure", "blocked", "cpu_iowait"], true)
             }
             Kind::ErrorFlood => (&["errors", "error_rate"], false),
-            Kind::TrafficStop => (&["requests", "sessions", "clients", "bytes"], false),
+            Kind::TrafficStop => (&["requests", "sessions", "clients", "bytes", "silence"], false),
             Kind::ClientFlood => {
                 (&["requests", "requests_per_session", "bytes", "client_share"], false)
             }
