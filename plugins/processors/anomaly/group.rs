@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Silence;
 use super::emit::Output;
 use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
 use super::signals::{LIMIT_FRAMES, Signals};
-use super::train::{Boundaries, Job, Model, Options, Raw, Trained, youth};
+use super::train::{Boundaries, Job, Model, Options, Raw, Trained, doubt, youth};
 use super::treat::{Measure, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
 use super::views::{Deviations, Levels, VIEWS};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub options: Options,
     pub rules: Rules,
     pub retrain_ms: i64,
+    pub silence: Silence,
     /// Contributions are written in every frame.
     pub explain: bool,
 }
@@ -202,7 +204,7 @@ impl Group {
 
     /// A frame without a sample of the group.
     fn silent(&mut self, time_ms: i64, blind: bool, shared: &Shared) -> Vec<Events> {
-        if blind {
+        if blind || shared.silence == Silence::Ignore {
             return Vec::new();
         }
         self.missing = self.missing.saturating_add(1);
@@ -242,13 +244,14 @@ impl Group {
     fn deviations(&self, values: &[f64], shared: &Shared) -> Vec<Deviations> {
         let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
+        let wider = (youth, doubt(used.model.frames));
         let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
         let deviations =
             signals.zip(values).map(|(((signal, learned), levels), value)| match learned {
                 Some(learned) => {
                     let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
                     let unit = Unit::of(signal, learned.center, volume);
-                    learned.usual.deviations(signal, unit, *value, levels.now(), youth)
+                    learned.usual.deviations(signal, unit, *value, levels.now(), wider)
                 }
                 None => [0.0; VIEWS],
             });
@@ -311,7 +314,7 @@ impl Group {
             // The boundary did not see its frames: a blip must count against it, or blips would never become fewer.
             (Some(End::Unconfirmed), _) => {
                 if let Some(used) = &mut self.used {
-                    used.boundaries.push(&self.worst, false);
+                    used.boundaries.push(&self.worst, false, false);
                 }
             }
             (Some(end), Some(open)) => {
@@ -340,7 +343,7 @@ impl Group {
         let still = |open: &Open| time_ms - open.since_ms < STILL_MS;
         let held = self.incident.as_ref().is_some_and(|open| open.is_confirmed() && still(open));
         if let (Some(used), Some(raw)) = (&mut self.used, &judgement.raw) {
-            used.boundaries.push(raw, held || end.is_some());
+            used.boundaries.push(raw, self.incident.is_some(), held || end.is_some());
         }
         if held || end.is_some() {
             return;

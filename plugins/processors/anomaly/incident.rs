@@ -113,6 +113,8 @@ pub(super) fn step(
         && let Some(mut old) = past.take().filter(recent)
     {
         (old.since_ms, old.ended_ms) = (verdict.time_ms, None);
+        old.highest = 0.0; // it may be another fault: what it says now is of now
+        old.contributions.clear();
         old.note(verdict);
         *slot = Some(old);
     } else if slot.is_none() {

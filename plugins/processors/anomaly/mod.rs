@@ -61,6 +61,17 @@ pub enum Written {
     Explained,
 }
 
+/// What becomes of a source that spoke in every frame and no longer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    /// It is an incident, and calls.
+    #[default]
+    Call,
+    /// Nothing: the source speaks when it likes.
+    Ignore,
+}
+
 /// `[[processors.anomaly]]`
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -89,6 +100,8 @@ pub struct Config {
     pub confirm_frames: u32,
     /// Low frames that resolve an incident.
     pub recover_frames: u32,
+    /// Whether silence is an incident.
+    pub silence: Silence,
     /// How long a frame waits for late samples, beyond how far they usually lag.
     pub lateness: Period,
     /// Which series are written.
@@ -112,6 +125,7 @@ impl Default for Config {
             level_frames: 60,
             confirm_frames: 0,
             recover_frames: 10,
+            silence: Silence::Call,
             lateness: Period::secs(10),
             series: Written::All,
             seed: 42,
@@ -209,6 +223,7 @@ impl Anomaly {
                 accept_ms: ACCEPT_MS,
             },
             retrain_ms: millis(config.retrain_interval),
+            silence: config.silence,
             explain: config.series == Written::Explained,
             signals: Arc::new(signals),
         };

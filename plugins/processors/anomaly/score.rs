@@ -72,12 +72,22 @@ pub(super) struct Trailing {
 impl Trailing {
     /// Over the last week of minutes.
     pub(super) fn week(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(super::verdict::tune("WEEKF",WEEK_FRAMES as f64) as usize, super::verdict::tune("FSHARE",share), super::verdict::tune("LEASTF",LEAST_FRAME), raw)
+        Trailing::new(
+            super::verdict::tune("WEEKF", WEEK_FRAMES as f64) as usize,
+            super::verdict::tune("FSHARE", share),
+            super::verdict::tune("LEASTF", LEAST_FRAME),
+            raw,
+        )
     }
 
     /// Over the last day of minutes.
     pub(super) fn day(raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(super::verdict::tune("DAYF",DAY_FRAMES as f64) as usize, super::verdict::tune("DSHARE",DAY_SHARE), LEAST_DAY, raw)
+        Trailing::new(
+            super::verdict::tune("DAYF", DAY_FRAMES as f64) as usize,
+            super::verdict::tune("DSHARE", DAY_SHARE),
+            LEAST_DAY,
+            raw,
+        )
     }
 
     fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
@@ -101,6 +111,11 @@ impl Trailing {
             tail_bound(&self.window, self.share)
         };
         self.bound = bound.unwrap_or(self.least).max(self.least);
+    }
+
+    /// It looks back as far as it ever will.
+    pub(super) fn is_whole(&self) -> bool {
+        self.window.len() == self.window.capacity()
     }
 
     /// 1.0 at the boundary.

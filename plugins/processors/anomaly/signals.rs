@@ -173,6 +173,11 @@ pub(super) struct Signal {
 }
 
 impl Signal {
+    /// Somebody has said what deviation of it is worth a word.
+    pub(super) fn is_gated(&self) -> bool {
+        self.min_change > 0.0 || self.min_relative > 0.0
+    }
+
     /// Its value, from one frame's columns of one group; NaN when something of it is missing.
     pub(super) fn value(&self, columns: &[f64]) -> f64 {
         let own = columns[self.column];

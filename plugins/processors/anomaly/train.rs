@@ -24,6 +24,8 @@ const CHUNK_FRAMES: i64 = 2000;
 const MAX_FRAMES: i64 = 20_160;
 /// Edges of a band, in robust standard deviations: never so near that counting noise passes, never beyond the clip.
 const BOUNDS: std::ops::RangeInclusive<f64> = 4.0..=12.0;
+/// See [`doubt`].
+const FEW_FRAMES: f64 = 60.0;
 const DAY_MS: i64 = 86_400_000;
 
 /// What was learnt of a group. Replaced as a whole.
@@ -73,9 +75,14 @@ impl Raw {
 }
 
 impl Boundaries {
-    /// Takes a frame's raw scores into account; `held` while an incident is open.
-    pub(super) fn push(&mut self, raw: &Raw, held: bool) {
-        self.day.push(raw.frame);
+    /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
+    ///
+    /// The boundary of evidence moves on even then, once it looks back on a whole day: what is usual today is not to call
+    /// all day. A shorter one would learn the incident.
+    pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
+        if !open || self.day.is_whole() {
+            self.day.push(raw.frame);
+        }
         if held {
             return;
         }
@@ -166,6 +173,12 @@ pub(super) fn youth(from_ms: i64, upto_ms: i64) -> f64 {
     3.0 - (days - 1.0).clamp(0.0, 2.0)
 }
 
+/// How much wider every scale of the views is, because it was estimated from few frames: twice as wide after
+/// [`FEW_FRAMES`], a twentieth after a day of minutes.
+pub(super) fn doubt(frames: usize) -> f64 {
+    1.0 + FEW_FRAMES / frames.max(1) as f64
+}
+
 /// Learns from `frames`, in time order.
 pub(super) fn fit(
     signals: &Signals,
@@ -177,6 +190,7 @@ pub(super) fn fit(
         _ => return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }),
     };
     let youth = youth(from_ms, upto_ms);
+    let wider = (youth, doubt(frames.len()));
     let stride = frames.len().div_ceil(MAX_ROWS);
     let mut learned = Vec::with_capacity(signals.signals.len());
     let mut rows = vec![Vec::new(); frames.len().div_ceil(stride)];
@@ -201,7 +215,7 @@ pub(super) fn fit(
         }
         for (frame, one) in largest.iter_mut().zip(&samples) {
             let unit = Unit::of(signal, facts.center, one.volume);
-            frame.add(&facts.usual.deviations(signal, unit, one.value, one.now, youth));
+            frame.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
         }
         for (row, one) in rows.iter_mut().zip(measured.iter().step_by(stride)) {
             row.push(one.z);

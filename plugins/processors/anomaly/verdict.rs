@@ -21,7 +21,17 @@ use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
 use super::views::{Deviations, Largest};
-pub(super) fn tune(name:&str,d:f64)->f64{use std::sync::Mutex;static C:Mutex<Vec<(String,f64)>>=Mutex::new(Vec::new());let mut c=C.lock().unwrap();if let Some((_,v))=c.iter().find(|x|x.0==name){return *v;}let v=std::env::var(name).ok().and_then(|v|v.parse().ok()).unwrap_or(d);c.push((name.into(),v));v}
+pub(super) fn tune(name: &str, d: f64) -> f64 {
+    use std::sync::Mutex;
+    static C: Mutex<Vec<(String, f64)>> = Mutex::new(Vec::new());
+    let mut c = C.lock().unwrap();
+    if let Some((_, v)) = c.iter().find(|x| x.0 == name) {
+        return *v;
+    }
+    let v = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+    c.push((name.into(), v));
+    v
+}
 
 /// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
@@ -48,6 +58,8 @@ const CALM_EVIDENCE: f64 = 0.6 * SURE;
 /// Weights of a new frame in the running means: of evidence, and of the two that rank.
 const EVIDENCE_WEIGHT: f64 = 0.5;
 const RANK_WEIGHTS: [f64; 2] = [0.3, 0.1];
+/// Frames looked back on for confirmation by a signal's own test, beyond those needed.
+const SLACK_FRAMES: u32 = 1;
 /// An absolute limit passed this far confirms at once.
 const FAR: f64 = 3.0;
 
@@ -82,6 +94,8 @@ pub(super) struct Memory {
     rank: [f64; 2],
     /// Frames in a row beyond an absolute limit.
     beyond: u32,
+    /// Of the last frames, newest in the lowest bit: a signal's own test failed.
+    guard: u64,
 }
 
 /// Raw scores of a frame, for the boundaries; and what the state machine is told.
@@ -111,12 +125,13 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
             *score = boundary.score(raw);
         }
-        let evidence = bounds.day.score(raw.frame).min(tune("MOST",MOST_EVIDENCE));
-        memory.evidence += tune("EW",EVIDENCE_WEIGHT) * (evidence - memory.evidence);
+        let evidence = bounds.day.score(raw.frame).min(tune("MOST", MOST_EVIDENCE));
+        memory.evidence += tune("EW", EVIDENCE_WEIGHT) * (evidence - memory.evidence);
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
             *mean += weight * (raw.frame.ln_1p() - *mean);
         }
     }
+    memory.guard = memory.guard << 1 | u64::from(guard(frame) >= 1.0);
     let limit = beyond_limit(frame);
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
@@ -124,17 +139,20 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
-    let sure = memory.evidence >= tune("SURE",SURE)
+    let sure = memory.evidence >= tune("SURE", SURE)
         || stopped.is_some()
         || limit_score >= FAR
-        || memory.beyond >= frame.confirm_frames;
-    let above = sure || ratio >= tune("OPENS",OPENS) || absolute >= 1.0;
+        || memory.beyond >= frame.confirm_frames
+        || memory.guard_lasts(frame.confirm_frames);
+    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
+    let above =
+        sure || ratio >= tune("OPENS", OPENS) && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
         score: absolute.max(written(ratio, memory.rank)),
         above,
         sure,
-        calm: !above && ratio < tune("CALM",CALM) && memory.evidence < CALM_EVIDENCE,
+        calm: !above && ratio < tune("CALM", CALM) && memory.evidence < CALM_EVIDENCE,
         ..Verdict::default()
     };
     if frame.ready.is_some() {
@@ -155,6 +173,21 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         (verdict.page, verdict.why_not) = page(frame, &joint, reason);
     }
     Judgement { verdict, raw, joint, robust_z }
+}
+
+/// The signals' own tests, of those of which somebody has said what is worth a word.
+fn guard(frame: &Judged<'_>) -> f64 {
+    let gated = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| signal.is_gated());
+    let raw = alarm(gated.map(|(_, one)| *one));
+    frame.ready.map_or(0.0, |ready| ready.boundaries.robust_z.score(raw))
+}
+
+impl Memory {
+    /// So many frames failed a signal's own test, one may be missing among them.
+    fn guard_lasts(&self, frames: u32) -> bool {
+        let seen = 64 - (frames + SLACK_FRAMES).min(64);
+        (self.guard & (u64::MAX >> seen)).count_ones() >= frames
+    }
 }
 
 /// 1.0 at the boundary; see the head of this file.

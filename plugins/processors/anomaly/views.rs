@@ -109,29 +109,30 @@ impl Usual {
         Some(Usual { mean, scales })
     }
 
-    /// How far a value is off, in each view. `youth` (1.0 and more) widens the training's scale while it has seen few days.
+    /// How far a value is off, in each view. Of the two factors (1.0 and more) the first widens the scales of the training
+    /// and of the day's level while it has seen few days, the second every scale while it has seen few frames.
     pub(super) fn deviations(
         &self,
         signal: &Signal,
         unit: Unit,
         value: f64,
         now: Now,
-        youth: f64,
+        (youth, doubt): (f64, f64),
     ) -> Deviations {
         let treated = unit.treat(value);
         let off = |expected: f64, scale: f64| {
-            let scale = scale.max(unit.floor(signal, value, expected));
+            let scale = (scale * doubt).max(unit.floor(signal, value, expected));
             let off = (treated - unit.treat(expected)).abs() / scale;
             if off.is_nan() || !matters(signal, value, expected, unit.volume()) {
                 return 0.0;
             }
-            off.min(super::verdict::tune("CLIP",CLIP))
+            off.min(super::verdict::tune("CLIP", CLIP))
         };
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
             off(unit.undo(self.mean), self.scales[0] * youth),
             level(now.middle, self.scales[1]),
-            level(now.long, self.scales[2]),
+            level(now.long, self.scales[2] * youth),
         ]
     }
 }
@@ -182,9 +183,13 @@ impl Ensemble {
     /// The frame as one number: 0 is as expected, 1 about the most usual hundredth.
     pub(super) fn raw(&self, frame: &Largest) -> f64 {
         let each = self.usual.iter().enumerate();
-        let w=[super::verdict::tune("W0",1.0),super::verdict::tune("W1",1.0),super::verdict::tune("W2",1.0)];
-        let logs = each.map(|(view, usual)| w[view]*(frame.sum(view) / usual).ln_1p());
-        (logs.sum::<f64>() / (w[0]+w[1]+w[2])).exp_m1()
+        let w = [
+            super::verdict::tune("W0", 1.0),
+            super::verdict::tune("W1", 1.0),
+            super::verdict::tune("W2", 1.0),
+        ];
+        let logs = each.map(|(view, usual)| w[view] * (frame.sum(view) / usual).ln_1p());
+        (logs.sum::<f64>() / (w[0] + w[1] + w[2])).exp_m1()
     }
 }
 

@@ -17,7 +17,7 @@ use sentinel_contract::{
 };
 use sentinel_engine::config::Plan;
 use sentinel_history::InMemory;
-use sentinel_processors::anomaly::{Anomaly, Config, Preset, SignalConfig, Written};
+use sentinel_processors::anomaly::{Anomaly, Config, Preset, SignalConfig, Silence, Written};
 
 use super::FRAMES;
 use super::scores::Scores;
@@ -297,6 +297,7 @@ fn for_columns(mut config: Config, names: &[String], interval: Duration) -> Conf
     config.frame_interval = sentinel_contract::units::Period(interval);
     config.group_by = Vec::new();
     config.series = Written::Explained;
+    config.silence = Silence::Ignore; // a table has gaps of its own kind
     config
 }
 

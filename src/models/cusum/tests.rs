@@ -1,3 +1,5 @@
+//! What the CUSUM promises.
+
 use proptest::prelude::*;
 
 use super::*;

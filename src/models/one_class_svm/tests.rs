@@ -1,3 +1,5 @@
+//! What the one-class SVM promises.
+
 use linfa::traits::{Fit, Predict, PredictInplace};
 use linfa::{DatasetBase, ParamGuard};
 use ndarray::{Array1, Array2};

@@ -3,32 +3,38 @@
 use super::super::incident::{End, Open, Owner, Rules, Verdict, step};
 use super::*;
 
-const RULES: Rules = Rules { confirm_frames: 2, recover_frames: 4, accept_ms: 3_600_000 };
+const RULES: Rules =
+    Rules { confirm_frames: 2, recover_frames: 4, relapse_ms: 300_000, accept_ms: 3_600_000 };
 
 struct Told {
     open: Option<Open>,
+    past: Option<Open>,
     time_ms: i64,
     changes: Vec<Incident>,
     ends: Vec<End>,
 }
 
 fn told() -> Told {
-    Told { open: None, time_ms: 60_000, changes: Vec::new(), ends: Vec::new() }
+    Told { open: None, past: None, time_ms: 60_000, changes: Vec::new(), ends: Vec::new() }
 }
 
 impl Told {
+    /// 1.0 opens, 1.5 confirms, below 0.8 is calm.
     fn scores(mut self, scores: &[f64], page: bool) -> Self {
         for score in scores {
             self.time_ms += 60_000;
             let verdict = Verdict {
                 time_ms: self.time_ms,
                 score: *score,
+                above: *score >= 1.0,
+                sure: *score >= 1.5,
+                calm: *score < 0.8,
                 page: page.then(|| "because".to_owned()),
                 why_not: "why not".to_owned(),
                 ..Verdict::default()
             };
             let owner = Owner { detector: "d".into(), host: "h".into(), group: String::new() };
-            let (changes, end) = step(&mut self.open, &verdict, &owner, RULES);
+            let (changes, end) = step(&mut self.open, &mut self.past, &verdict, &owner, RULES);
             self.changes.extend(changes);
             self.ends.extend(end);
         }
@@ -55,15 +61,10 @@ fn a_blip_is_detected_and_never_confirmed() {
 }
 
 #[test]
-fn two_frames_of_three_confirm_and_a_reason_notifies() {
-    assert_eq!(told().scores(&[1.2, 0.9, 1.2], true).states(), [Detected, Confirmed, Notified]);
-    assert_eq!(told().scores(&[1.2, 1.1], false).states(), [Detected, Confirmed]);
-}
-
-#[test]
-fn one_frame_far_beyond_confirms_at_once() {
+fn evidence_confirms_and_a_reason_notifies() {
+    assert_eq!(told().scores(&[1.2, 0.9, 1.6], true).states(), [Detected, Confirmed, Notified]);
+    assert_eq!(told().scores(&[1.2, 1.1, 1.4], true).states(), [Detected]);
     assert_eq!(told().scores(&[3.0], false).states(), [Detected, Confirmed]);
-    assert_eq!(told().scores(&[2.9], false).states(), [Detected]);
 }
 
 #[test]
@@ -91,9 +92,20 @@ fn a_relapse_goes_back_to_where_it_stood_under_the_same_key() {
 }
 
 #[test]
-fn what_comes_after_the_end_is_another_incident() {
-    let told = told().scores(&[1.5, 1.5, 0.1, 0.1, 0.1, 0.1, 1.5], false);
-    assert_eq!(told.states(), [Detected, Confirmed, Recovering, Resolved, Detected]);
+fn what_comes_back_soon_after_the_end_is_the_same_incident_and_calls_nobody_again() {
+    let told = told().scores(&[1.5, 0.1, 0.1, 0.1, 0.1, 0.1, 1.2, 1.5], true);
+    let expected = [Detected, Confirmed, Notified, Recovering, Resolved, Notified];
+    assert_eq!(told.states(), expected);
+    assert!(told.changes.iter().all(|change| change.key == told.changes[0].key));
+    assert_eq!(told.changes[5].reason, "it came back");
+}
+
+#[test]
+fn what_comes_later_is_another_incident() {
+    let told = told().scores(&[1.5, 1.5, 0.1, 0.1, 0.1, 0.1], false).scores(&[0.1; 6], false);
+    let told = told.scores(&[1.5], false);
+    let expected = [Detected, Confirmed, Recovering, Resolved, Detected, Confirmed];
+    assert_eq!(told.states(), expected);
     assert_ne!(told.changes[0].key, told.changes[4].key);
 }
 
@@ -109,5 +121,5 @@ fn an_incident_without_end_is_taken_as_the_new_normal() {
 fn a_change_carries_the_highest_score_since_the_last_one() {
     let told = told().scores(&[1.1, 1.4, 2.5, 1.2, 0.1, 0.1], false);
     let scores: Vec<f64> = told.changes.iter().map(|change| change.score).collect();
-    assert_eq!(scores, [1.1, 1.4, 2.5]);
+    assert_eq!(scores, [1.1, 2.5, 1.2]);
 }

@@ -1,3 +1,5 @@
+//! Which feature moved the decision: additivity, and injected causes.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is saved and read back, and what is refused.
+
 use super::*;
 
 #[test]
