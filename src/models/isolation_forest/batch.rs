@@ -42,7 +42,7 @@ struct Block<const P: usize> {
 }
 
 /// A number that is larger than another's exactly if the value is; 0 for NaN, which is above nothing.
-fn key(value: f32) -> u32 {
+pub(super) fn key(value: f32) -> u32 {
     let bits = (value + 0.0).to_bits(); // a negative zero becomes the other one
     let negative = bits >> 31 == 1;
     if value.is_nan() { 0 } else { bits ^ if negative { u32::MAX } else { SIGN } }

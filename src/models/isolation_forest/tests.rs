@@ -191,6 +191,18 @@ fn many_rows_score_as_they_do_one_by_one_whatever_their_number_and_width() {
 }
 
 #[test]
+fn keys_of_values_compare_as_the_values_do() {
+    let values =
+        [f32::NAN, f32::NEG_INFINITY, f32::MIN, -1.5, -1e-40, -0.0, 0.0, 1e-40, 1.5, f32::MAX];
+    for one in values {
+        for threshold in values.into_iter().skip(1).chain([f32::INFINITY]) {
+            let above = batch::key(one) > batch::key(threshold);
+            assert_eq!(above, one > threshold, "{one} and {threshold}");
+        }
+    }
+}
+
+#[test]
 fn a_branch_free_descent_finds_the_leaf_that_the_cuts_lead_to() {
     let data = host_metrics(600, 0.05, 3);
     let forest = fitted(&data.rows, WIDTH, 3);
