@@ -8,12 +8,13 @@
 //! for ordinary rows, larger for anomalous ones.
 //!
 //! In reading order: [`IsolationForestParams`] (`params.rs`), growing a tree (`grow.rs`), scores and contributions
-//! (`score.rs`), the saved form (`state.rs`). This file holds the memory layout they share.
+//! (`score.rs`), scores of many rows (`batch.rs`), the saved form (`state.rs`). This file holds the memory layout they share.
 //!
 //! Values are compared as `f32`: bring features to a common scale first, a counter at 1e12 has no digits left.
 //! **Missing and infinite values**: NaN goes to the lower side of every cut, in training and in scoring; infinities
 //! count as the largest finite numbers. Nothing panics on them.
 
+mod batch;
 mod grow;
 mod params;
 mod score;

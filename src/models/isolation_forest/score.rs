@@ -9,9 +9,6 @@ use ndarray::{Array1, ArrayBase, Data, Ix2};
 
 use super::{IsolationForest, Node, PATH_UNIT, average_path, root_path};
 
-/// Rows of a block stay in the first-level cache while every tree passes over them.
-const BLOCK: usize = 512;
-
 /// Descents under way at once: each step waits for memory, so several are taken in turn.
 const LANES: usize = 8;
 
@@ -49,36 +46,6 @@ impl IsolationForest {
     /// The score of a mean path length: `2^(-path / c(n))` (Liu et al. 2008, equation 2).
     pub fn score_of_path(&self, path: f64) -> f64 {
         (-path / average_path(self.sample_size)).exp2()
-    }
-
-    /// Scores many rows, row-major; the same numbers as [`Self::score_row`], faster per row.
-    ///
-    /// # Panics
-    /// If `n_features` is not [`Self::n_features`], or `rows` is not `out.len()` rows long.
-    pub fn score_rows(&self, rows: &[f32], n_features: usize, out: &mut [f64]) {
-        assert_eq!(n_features, self.n_features, "the rows' number of features");
-        assert_eq!(rows.len(), out.len() * n_features, "one row per score");
-        for (rows, out) in rows.chunks(BLOCK * n_features).zip(out.chunks_mut(BLOCK)) {
-            self.score_block(rows, out);
-        }
-    }
-
-    fn score_block(&self, rows: &[f32], out: &mut [f64]) {
-        let (size, width) = (1 << self.depth, self.n_features);
-        out.fill(0.0);
-        for (nodes, leaves) in self.nodes.chunks_exact(size).zip(self.leaves.chunks_exact(size)) {
-            let mut lanes = out.chunks_exact_mut(LANES);
-            let mut groups = rows.chunks_exact(LANES * width);
-            for (rows, sums) in groups.by_ref().zip(lanes.by_ref()) {
-                descend_rows::<LANES>(nodes, leaves, self.depth, rows, sums);
-            }
-            for (row, sum) in groups.remainder().chunks_exact(width).zip(lanes.into_remainder()) {
-                *sum += descend_trees::<1>(nodes, leaves, self.depth, row);
-            }
-        }
-        for sum in out {
-            *sum = self.score_of_path(*sum / self.n_trees() as f64);
-        }
     }
 
     /// Scores one row and writes what each feature had to do with it, in cuts: **positive shortened the path, that is,
@@ -137,26 +104,6 @@ fn descend_trees<const N: usize>(nodes: &[Node], leaves: &[f32], depth: usize, r
     }
     let paths = ids.iter().enumerate().map(|(tree, id)| f64::from(leaves[tree * size + id - size]));
     paths.sum()
-}
-
-/// `N` rows down one tree, adding each one's path length to its sum.
-fn descend_rows<const N: usize>(
-    nodes: &[Node],
-    leaves: &[f32],
-    depth: usize,
-    rows: &[f32],
-    sums: &mut [f64],
-) {
-    let width = rows.len() / N;
-    let mut ids = [1; N];
-    for _ in 0..depth {
-        for (lane, id) in ids.iter_mut().enumerate() {
-            *id = step(nodes[*id], *id, &rows[lane * width..]);
-        }
-    }
-    for (id, sum) in ids.iter().zip(sums) {
-        *sum += f64::from(leaves[id - nodes.len()]);
-    }
 }
 
 /// The heap index below `id`. A NaN is not greater than anything, so it takes the lower side.

@@ -167,6 +167,42 @@ fn contributions_add_up_to_the_path_length_for_any_row() {
 }
 
 #[test]
+fn many_rows_score_as_they_do_one_by_one_whatever_their_number_and_width() {
+    let mut rng = SplitMix64::new(12);
+    for width in [1, 5, 8, 9, 16, 17, 32, 33, 64, 65] {
+        let rows: Vec<f32> = (0..600 * width)
+            .map(|_| match rng.below(20) {
+                at @ 0..5 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0][at],
+                5..10 => rng.below(5) as f32 - 2.0,
+                _ => rng.normal() as f32,
+            })
+            .collect();
+        for sample in [100, 256, 300] {
+            let params = IsolationForest::params().n_trees(20).max_samples(sample);
+            let forest = params.fit_rows(&rows, width).expect("enough rows");
+            for n_rows in [0, 1, 127, 128, 256, 257, 600] {
+                let some = &rows[..n_rows * width];
+                let singly: Vec<f64> =
+                    some.chunks_exact(width).map(|row| forest.score_row(row)).collect();
+                assert_eq!(scores(&forest, some), singly, "{n_rows} rows of {width}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_values_compare_as_the_values_do() {
+    let values =
+        [f32::NAN, f32::NEG_INFINITY, f32::MIN, -1.5, -1e-40, -0.0, 0.0, 1e-40, 1.5, f32::MAX];
+    for one in values {
+        for threshold in values.into_iter().skip(1).chain([f32::INFINITY]) {
+            let above = batch::key(one) > batch::key(threshold);
+            assert_eq!(above, one > threshold, "{one} and {threshold}");
+        }
+    }
+}
+
+#[test]
 fn a_branch_free_descent_finds_the_leaf_that_the_cuts_lead_to() {
     let data = host_metrics(600, 0.05, 3);
     let forest = fitted(&data.rows, WIDTH, 3);
