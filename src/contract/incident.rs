@@ -16,6 +16,8 @@ pub enum State {
     Recovering,
     /// Over.
     Resolved,
+    /// Over, because its level is taken as the new normal.
+    Accepted,
 }
 
 /// Which way a feature moved.
@@ -52,6 +54,16 @@ pub struct Contribution {
     pub upper: f64,
 }
 
+/// A signal that changed since the incident began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The signal's name.
+    pub feature: String,
+    /// How much it changed, in its usual movements from frame to frame and hour to hour.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub change: f64,
+}
+
 /// One change of an incident's state. The first field is the sentence a person reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -79,6 +91,9 @@ pub struct Incident {
     pub models: Vec<(String, f64)>,
     /// Largest share first. Empty when no feature left its own band: then it is the combination.
     pub contributions: Vec<Contribution>,
+    /// The signals that changed most since it began, first the most. Suspects, not causes.
+    #[serde(default)]
+    pub suspects: Vec<Suspect>,
     /// Signals within their bands.
     pub normal: Vec<String>,
     /// Why a person was or was not called.

@@ -48,6 +48,7 @@ fn incident(key: &str, state: State, time_ms: i64) -> Incident {
             lower: 0.0,
             upper: 0.05,
         }],
+        suspects: Vec::new(),
         normal: names(["requests"]),
         reason: "forest and z agree".to_owned(),
     }

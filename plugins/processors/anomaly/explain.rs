@@ -24,7 +24,7 @@ pub(super) fn shares_of_views(deviations: &[Deviations]) -> Vec<f64> {
 }
 
 /// A joint model's shares. A signal within one sigma of what is expected gets none of it: paths credit the signals they
-/// happen to pass.
+/// happen to pass. Nor does, beside what matters, what has changed too little to matter.
 pub(super) fn shares_of_joint(
     model: &Model,
     which: usize,
@@ -34,9 +34,10 @@ pub(super) fn shares_of_joint(
     let mut parts = vec![0.0; row.len()];
     model.joint.explain(which, row, &mut parts);
     let mut parts = parts.into_iter();
+    let matters = measures.iter().any(|one| one.counts && one.score >= 0.5);
     let shares = model.learned.iter().zip(measures).map(|(learned, one)| {
         let part = learned.as_ref().and_then(|_| parts.next()).unwrap_or(0.0);
-        if one.z.abs() < 1.0 { 0.0 } else { part }
+        if one.z.abs() < 1.0 || matters && !one.counts { 0.0 } else { part }
     });
     normalised(shares.collect())
 }

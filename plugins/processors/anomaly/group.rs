@@ -13,6 +13,7 @@ use super::emit::Output;
 use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
 use super::signals::{LIMIT_FRAMES, Signals};
+use super::suspects::Tracker;
 use super::train::{Boundaries, Job, Model, Options, Raw, Trained, doubt, youth};
 use super::treat::{Measure, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
@@ -84,11 +85,15 @@ pub(super) struct Group {
     /// The last one, as long as it may come back.
     pub past: Option<Open>,
     pub memory: Memory,
+    /// What changed since the open incident began.
+    pub tracker: Option<Tracker>,
     /// Raw scores of the open incident's worst frame.
     pub worst: Raw,
     pub incidents: u64,
     /// Taken as the new normal: nothing new is opened until it was quiet once.
     pub accepted: bool,
+    /// What it was before the last new normal, for `undo`.
+    pub before: Option<Box<Before>>,
     pub excluded: Vec<Range<i64>>,
     /// The last frames, newest in the lowest bit: 1 has samples.
     pub spoken: u64,
@@ -99,6 +104,12 @@ pub(super) struct Group {
     /// A frame was judged since the start.
     pub awake: bool,
     output: Output,
+}
+
+/// Levels, model and boundaries as they were before a new normal. Not kept over a restart.
+pub(super) struct Before {
+    pub levels: Vec<Levels>,
+    pub used: Option<InUse>,
 }
 
 /// The last frame, for status.
@@ -137,9 +148,11 @@ impl Group {
             incident: None,
             past: None,
             memory: Memory::default(),
+            tracker: None,
             worst: Raw::default(),
             incidents: 0,
             accepted: false,
+            before: None,
             excluded: Vec::new(),
             spoken: 0,
             missing: 0,
@@ -295,7 +308,7 @@ impl Group {
         }
         let was_open = self.incident.clone();
         let revived = self.past.is_some();
-        let (changes, end) = incident::step(
+        let (mut changes, end) = incident::step(
             &mut self.incident,
             &mut self.past,
             &judgement.verdict,
@@ -306,6 +319,7 @@ impl Group {
             let worst = if was_open.is_some() { self.worst } else { Raw::default() };
             self.worst = worst.max(raw);
         }
+        self.track(&mut changes, shared);
         let opened = was_open.is_none() && self.incident.is_some();
         let again =
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
@@ -319,16 +333,68 @@ impl Group {
             }
             (Some(end), Some(open)) => {
                 self.accepted = end == End::Accepted;
-                let until = judgement.verdict.time_ms.min(open.since_ms + STILL_MS);
-                if self.excluded.len() == MAX_EXCLUDED {
-                    self.excluded.remove(0);
+                if self.accepted {
+                    self.keep_before();
                 }
+                let until = judgement.verdict.time_ms.min(open.since_ms + STILL_MS);
                 let onset = open.since_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
-                self.excluded.push(onset..until);
+                self.exclude(onset..until);
             }
             _ => (),
         }
         (changes, end)
+    }
+
+    /// Ranks the suspects anew, into every change of state.
+    fn track(&mut self, changes: &mut [Incident], shared: &Shared) {
+        let signals = &shared.signals.signals;
+        if self.incident.is_none() && changes.is_empty() {
+            return;
+        }
+        let Some(used) = &self.used else { return };
+        let Some(current) = self.recent.pop_back() else { return };
+        let tracker =
+            self.tracker.get_or_insert_with(|| Tracker::new(signals, &used.model, &self.recent));
+        tracker.push(signals, &used.model, &current.values);
+        self.recent.push_back(current);
+        if !changes.is_empty() {
+            let suspects = tracker.ranked(signals);
+            changes.iter_mut().for_each(|change| change.suspects.clone_from(&suspects));
+        }
+        if self.incident.is_none() {
+            self.tracker = None;
+        }
+    }
+
+    /// Keeps what is about to move to a new normal.
+    pub(super) fn keep_before(&mut self) {
+        let before = Before { levels: self.levels.clone(), used: self.used.clone() };
+        self.before = Some(Box::new(before));
+    }
+
+    /// A frame of a maintenance window: seen, and neither judged nor learnt from.
+    pub(super) fn maintained(&mut self, time_ms: i64, columns: &[f64], shared: &Shared) {
+        let signals = &shared.signals.signals;
+        let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
+        let measures = self.measure(&values, shared);
+        let (joint, robust_z) = (Votes::default(), 0.0);
+        self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
+        self.last_ms = time_ms;
+        self.missing = 0;
+        self.exclude(time_ms - shared.options.interval_ms..time_ms + 1);
+    }
+
+    /// Trains on nothing of this time; what touches the last one is joined to it.
+    fn exclude(&mut self, times: Range<i64>) {
+        match self.excluded.last_mut() {
+            Some(last) if times.start <= last.end => last.end = last.end.max(times.end),
+            _ => {
+                if self.excluded.len() == MAX_EXCLUDED {
+                    self.excluded.remove(0);
+                }
+                self.excluded.push(times);
+            }
+        }
     }
 
     fn remember(&mut self, frame: Frame, shared: &Shared) {

@@ -168,7 +168,7 @@ fn close(
     let time_ms = verdict.time_ms;
     if time_ms - open.since_ms >= rules.accept_ms {
         let reason = "it has lasted so long that it is taken as the new normal".into();
-        changes.push(open.enter(State::Resolved, time_ms, reason, owner));
+        changes.push(open.end_as_normal(time_ms, reason, owner));
         return Some(End::Accepted);
     }
     let patience = if open.is_confirmed() { LOW_FRAMES.min(rules.recover_frames) } else { 1 };
@@ -230,6 +230,16 @@ impl Open {
         }
     }
 
+    /// Ends as the new normal.
+    pub(super) fn end_as_normal(
+        &mut self,
+        time_ms: i64,
+        reason: String,
+        owner: &Owner,
+    ) -> Incident {
+        self.enter(State::Accepted, time_ms, reason, owner)
+    }
+
     fn enter(&mut self, state: State, time_ms: i64, reason: String, owner: &Owner) -> Incident {
         self.state = state;
         let score = std::mem::take(&mut self.peak);
@@ -237,6 +247,7 @@ impl Open {
         let message = match state {
             State::Recovering => format!("recovering on {place}: {}", self.what),
             State::Resolved => format!("over on {place}: {}", self.what),
+            State::Accepted => format!("the new normal on {place}: {}", self.what),
             State::Detected | State::Confirmed | State::Notified => {
                 format!("{place}: {}", self.what)
             }
@@ -253,6 +264,7 @@ impl Open {
             score: if score > 0.0 { score } else { self.highest },
             models: self.models.clone(),
             contributions: self.contributions.clone(),
+            suspects: Vec::new(),
             normal: self.normal.clone(),
             reason,
         }

@@ -3,10 +3,11 @@
 //!
 //! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
 //! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
-//! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `emit`, `state` and
+//! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `suspects`, `emit`, `state` and
 //! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
 //! come later.
 
+mod commands;
 mod emit;
 mod explain;
 mod frame;
@@ -18,6 +19,7 @@ mod score;
 mod signals;
 mod state;
 mod status;
+mod suspects;
 mod train;
 mod treat;
 mod unit;
@@ -29,6 +31,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use sentinel_contract::command::Command;
+use sentinel_contract::schedule::Schedule;
 use sentinel_contract::units::Period;
 use sentinel_contract::{
     Batch, Cause, ConfigError, Context, Emit, Events, Observer, Plugin, Processor,
@@ -100,6 +104,8 @@ pub struct Config {
     pub confirm_frames: u32,
     /// Low frames that resolve an incident.
     pub recover_frames: u32,
+    /// Times in which nothing is raised and nothing learnt.
+    pub maintenance: Vec<Schedule>,
     /// Whether silence is an incident.
     pub silence: Silence,
     /// How long a frame waits for late samples, beyond how far they usually lag.
@@ -125,6 +131,7 @@ impl Default for Config {
             level_frames: 60,
             confirm_frames: 0,
             recover_frames: 10,
+            maintenance: Vec::new(),
             silence: Silence::Call,
             lateness: Period::secs(10),
             series: Written::All,
@@ -176,6 +183,8 @@ pub struct Anomaly {
     shared: Shared,
     written: Written,
     unseen: u64,
+    calendar: Vec<Schedule>,
+    windows: Vec<commands::Window>,
 }
 
 impl Plugin for Anomaly {
@@ -238,6 +247,8 @@ impl Anomaly {
             shared,
             written: config.series,
             unseen: 0,
+            calendar: config.maintenance.clone(),
+            windows: Vec::new(),
         })
     }
 
@@ -258,7 +269,12 @@ impl Anomaly {
                 let group = self.make_group(&self.collector.groups()[at]);
                 self.groups.push(group);
             }
+            let maintained = self.is_maintained(frame.time_ms);
             for (group, columns) in self.groups.iter_mut().zip(&frame.rows) {
+                if maintained {
+                    group.maintained(frame.time_ms, columns, &self.shared);
+                    continue;
+                }
                 let events = group.frame(frame.time_ms, columns, frame.blind, &self.shared);
                 for events in events {
                     emit.push(events);
@@ -287,11 +303,13 @@ impl Observer for Anomaly {
     }
 
     fn snapshot(&self) -> Option<Vec<u8>> {
-        state::save(&self.groups, &self.shared)
+        state::save(&self.groups, &self.windows, &self.shared)
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), Cause> {
-        let mut groups = state::restore(snapshot, &self.shared, |key| self.make_group(key))?;
+        let (mut groups, windows) =
+            state::restore(snapshot, &self.shared, |key| self.make_group(key))?;
+        self.windows = windows;
         groups.truncate(self.collector.max_groups());
         for group in &mut groups {
             group.catch_up(&self.shared);
@@ -300,6 +318,15 @@ impl Observer for Anomaly {
         }
         self.groups = groups;
         Ok(())
+    }
+
+    fn command(
+        &mut self,
+        command: &Command,
+        now_ms: i64,
+        emit: &mut Emit,
+    ) -> Option<Result<String, String>> {
+        self.obey(command, now_ms, emit)
     }
 
     fn status(&self) -> Value {
@@ -316,6 +343,7 @@ impl Observer for Anomaly {
         json!({
             "frame_interval_s": self.shared.options.interval_ms as f64 / 1000.0,
             "groups": rows.iter().enumerate().map(group).collect::<Vec<_>>(),
+            "maintenance": self.maintenance(),
             "unused_samples": self.collector.counts,
             "unseen_events": self.unseen,
         })

@@ -47,16 +47,17 @@ pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f6
     scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
 }
 
-/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a week and a day.
-const WEEK_FRAMES: usize = 10_080;
-const DAY_FRAMES: usize = 1440;
-/// Share of a day's frames beyond the boundary of evidence.
-const DAY_SHARE: f64 = 0.02;
-/// Share of a week's frames beyond the written score's boundary, for one welcome incident a week.
-pub(super) const FRAME_SHARE: f64 = 0.005;
+/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a fortnight
+/// and two days.
+const FORTNIGHT_FRAMES: usize = 20_160;
+const DAYS_FRAMES: usize = 2880;
+/// Share of two days' frames beyond the boundary of evidence.
+const DAYS_SHARE: f64 = 0.02;
+/// Share of frames beyond the written score's boundary, for one welcome incident a week.
+const FRAME_SHARE: f64 = 0.0035;
 /// No boundary is lower: about one signal four deviations off in every view.
 const LEAST_FRAME: f64 = 1.0;
-const LEAST_DAY: f64 = 0.75;
+const LEAST_DAYS: f64 = 0.75;
 /// A quantile is taken as it was seen when so many scores lie beyond it.
 const SEEN: f64 = 5.0;
 
@@ -70,24 +71,14 @@ pub(super) struct Trailing {
 }
 
 impl Trailing {
-    /// Over the last week of minutes.
-    pub(super) fn week(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(
-            super::verdict::tune("WEEKF", WEEK_FRAMES as f64) as usize,
-            super::verdict::tune("FSHARE", share),
-            super::verdict::tune("LEASTF", LEAST_FRAME),
-            raw,
-        )
+    /// Over the last fortnight of minutes.
+    pub(super) fn fortnight(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(FORTNIGHT_FRAMES, share, LEAST_FRAME, raw)
     }
 
-    /// Over the last day of minutes.
-    pub(super) fn day(raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(
-            super::verdict::tune("DAYF", DAY_FRAMES as f64) as usize,
-            super::verdict::tune("DSHARE", DAY_SHARE),
-            LEAST_DAY,
-            raw,
-        )
+    /// Over the last two days of minutes.
+    pub(super) fn days(raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(DAYS_FRAMES, DAYS_SHARE, LEAST_DAYS, raw)
     }
 
     fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {

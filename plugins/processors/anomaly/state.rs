@@ -10,9 +10,11 @@ use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
 use serde::{Deserialize, Serialize};
 
+use super::commands::Window;
 use super::frame::GroupKey;
 use super::group::{Group, InUse, Shared, Training};
 use super::incident::Open;
+use super::suspects::Tracker;
 use super::train::{Boundaries, Model, Raw};
 use super::verdict::Memory;
 use super::views::Levels;
@@ -24,6 +26,8 @@ const MAGIC: &str = "sentinelops-anomaly";
 struct Saved {
     signals: Vec<String>,
     interval_ms: i64,
+    /// Maintenance windows begun by command.
+    windows: Vec<Window>,
     groups: Vec<SavedGroup>,
 }
 
@@ -41,6 +45,7 @@ struct SavedGroup {
     incident: Option<Open>,
     past: Option<Open>,
     memory: Memory,
+    tracker: Option<Tracker>,
     worst: Raw,
     incidents: u64,
     accepted: bool,
@@ -51,14 +56,15 @@ struct SavedGroup {
 }
 
 /// Writes all groups that have spoken.
-pub(super) fn save(groups: &[Group], shared: &Shared) -> Option<Vec<u8>> {
+pub(super) fn save(groups: &[Group], windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
     let spoken = groups.iter().filter(|group| group.last_ms > i64::MIN);
     let saved = Saved {
         signals: shared.names.clone(),
         interval_ms: shared.options.interval_ms,
+        windows: windows.to_vec(),
         groups: spoken.map(save_group).collect(),
     };
-    if saved.groups.is_empty() {
+    if saved.groups.is_empty() && windows.is_empty() {
         return None;
     }
     let body = serde_json::to_string(&saved)
@@ -87,6 +93,7 @@ fn save_group(group: &Group) -> SavedGroup {
         incident: group.incident.clone(),
         past: group.past.clone(),
         memory: group.memory,
+        tracker: group.tracker.clone(),
         worst: group.worst,
         incidents: group.incidents,
         accepted: group.accepted,
@@ -102,7 +109,7 @@ pub(super) fn restore(
     snapshot: &[u8],
     shared: &Shared,
     mut make: impl FnMut(&GroupKey) -> Group,
-) -> Result<Vec<Group>, Cause> {
+) -> Result<(Vec<Group>, Vec<Window>), Cause> {
     let text = std::str::from_utf8(snapshot).context("the state is not text")?;
     let (head, body) = text.split_once('\n').context("the state has no header")?;
     let mut words = head.split(' ');
@@ -115,7 +122,8 @@ pub(super) fn restore(
     if saved.signals != shared.names || saved.interval_ms != shared.options.interval_ms {
         bail!("the state is of other signals or another frame interval");
     }
-    saved.groups.into_iter().map(|saved| restore_group(saved, shared, &mut make)).collect()
+    let groups = saved.groups.into_iter().map(|saved| restore_group(saved, shared, &mut make));
+    Ok((groups.collect::<Result<_, _>>()?, saved.windows))
 }
 
 fn restore_group(
@@ -140,6 +148,7 @@ fn restore_group(
     group.incident = saved.incident;
     group.past = saved.past;
     group.memory = saved.memory;
+    group.tracker = saved.tracker;
     group.worst = saved.worst;
     group.incidents = saved.incidents;
     group.accepted = saved.accepted;

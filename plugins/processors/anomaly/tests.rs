@@ -1,5 +1,6 @@
 //! The detector's promises, told to it as synthetic streams of metrics with a clock of their own.
 
+mod commands;
 mod configuration;
 mod learning;
 mod robustness;
@@ -94,7 +95,7 @@ impl Rig {
         let config: Config = toml::from_str(options).unwrap();
         let interval_ms = config.frame_interval.0.as_millis() as i64;
         let shared: Arc<dyn History> = Arc::clone(&history) as _;
-        let mut detector = Anomaly::new(&config, &context(shared)).unwrap();
+        let detector = Anomaly::new(&config, &context(shared)).unwrap();
         Rig {
             detector,
             history,

@@ -24,6 +24,8 @@ const CHUNK_FRAMES: i64 = 2000;
 const MAX_FRAMES: i64 = 20_160;
 /// Edges of a band, in robust standard deviations: never so near that counting noise passes, never beyond the clip.
 const BOUNDS: std::ops::RangeInclusive<f64> = 4.0..=12.0;
+/// A written score that means beyond the boundary, and for long.
+const LONG_BEYOND: f64 = 2.0;
 /// See [`doubt`].
 const FEW_FRAMES: f64 = 60.0;
 const DAY_MS: i64 = 86_400_000;
@@ -45,10 +47,10 @@ pub(super) struct Model {
 /// The boundaries of every score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boundaries {
-    /// Of the frame's number, over a week of minutes: what the written score is measured in.
+    /// Of the frame's number, over a fortnight of minutes: what the written score is measured in.
     pub frame: Trailing,
-    /// The same over a day: what the evidence for an incident is measured in. Never stands still.
-    pub day: Trailing,
+    /// The same over two days: what the evidence for an incident is measured in. Never stands still.
+    pub days: Trailing,
     /// Of the joint models.
     pub joint: Vec<Boundary>,
     /// Of the signals' own tests.
@@ -77,11 +79,11 @@ impl Raw {
 impl Boundaries {
     /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
     ///
-    /// The boundary of evidence moves on even then, once it looks back on a whole day: what is usual today is not to call
+    /// The boundary of evidence moves on even then, once it looks back on two whole days: what is usual today is not to call
     /// all day. A shorter one would learn the incident.
     pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
-        if !open || self.day.is_whole() {
-            self.day.push(raw.frame);
+        if !open || self.days.is_whole() {
+            self.days.push(raw.frame);
         }
         if held {
             return;
@@ -229,8 +231,8 @@ pub(super) fn fit(
         Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
     };
     let boundaries = Boundaries {
-        frame: Trailing::week(options.frame_share, raw()),
-        day: Trailing::day(raw()),
+        frame: Trailing::fortnight(options.frame_share, raw()),
+        days: Trailing::days(raw()),
         joint: (0..JOINT).map(of_joint).collect(),
         robust_z: Boundary::new(Scale::Ratio, options.share, alarms.into_iter().step_by(stride)),
     };
@@ -242,7 +244,7 @@ pub(super) fn fit(
 /// faults (measured on the development machines with daily training: PR-AUC .43 with those frames, .48 without). The
 /// boundaries do.
 fn is_learnt(frame: &Frame) -> bool {
-    !(frame.score >= super::verdict::tune("EXCL", 2.0))
+    !(frame.score >= LONG_BEYOND)
 }
 
 /// The guard's raw score: the largest of the signals that are far enough from what is expected, the way that hurts.

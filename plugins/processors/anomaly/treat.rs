@@ -6,10 +6,12 @@
 //! The larger one speaks. Missing is NaN, not zero. Seasons come with Prophet, later.
 
 use sentinel_contract::incident::Direction;
+use sentinel_models::change_rank::Baseline;
 use sentinel_models::robust::{MAD_TO_SIGMA, mad};
 use serde::{Deserialize, Serialize};
 
 use super::signals::{Signal, Treatment, Watch};
+use super::suspects::LEVEL_FRAMES;
 use super::views::{Now, Usual};
 
 /// Residuals are cut off here: beyond, more says nothing more.
@@ -44,6 +46,8 @@ pub(super) struct Learned {
     pub low: f64,
     /// For the three views of the frame.
     pub usual: Usual,
+    /// For the ranking of suspects; `None` when it speaks too rarely.
+    pub baseline: Option<Baseline>,
 }
 
 /// One signal in one frame.
@@ -287,6 +291,7 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
         non_negative: sorted[0] >= 0.0,
         low: quantile(0.01),
         usual: Usual::learn(&treated, &middle, &long)?,
+        baseline: Baseline::fit(&treated, LEVEL_FRAMES),
     })
 }
 

@@ -1,6 +1,6 @@
 //! One frame judged: what the models say, which gates hold, and whether a person should be called.
 //!
-//! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over a day's boundary,
+//! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over the last days' boundary,
 //! confirms it. So do an absolute limit and a stop. A person is called when a joint model and a signal's own test agree on
 //! more than traffic, when a limit is passed, or when traffic stops. One model's lone vote never calls.
 //!
@@ -21,17 +21,6 @@ use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
 use super::views::{Deviations, Largest};
-pub(super) fn tune(name: &str, d: f64) -> f64 {
-    use std::sync::Mutex;
-    static C: Mutex<Vec<(String, f64)>> = Mutex::new(Vec::new());
-    let mut c = C.lock().unwrap();
-    if let Some((_, v)) = c.iter().find(|x| x.0 == name) {
-        return *v;
-    }
-    let v = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    c.push((name.into(), v));
-    v
-}
 
 /// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
@@ -50,7 +39,7 @@ const STEADY: (f64, f64) = (3.0, 1.0);
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
 const OPENS: f64 = 1.4;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
-const SURE: f64 = 1.85;
+const SURE: f64 = 1.9;
 const MOST_EVIDENCE: f64 = 3.0;
 /// Below these an incident recovers.
 const CALM: f64 = 0.8;
@@ -125,8 +114,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
             *score = boundary.score(raw);
         }
-        let evidence = bounds.day.score(raw.frame).min(tune("MOST", MOST_EVIDENCE));
-        memory.evidence += tune("EW", EVIDENCE_WEIGHT) * (evidence - memory.evidence);
+        let evidence = bounds.days.score(raw.frame).min(MOST_EVIDENCE);
+        memory.evidence += EVIDENCE_WEIGHT * (evidence - memory.evidence);
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
             *mean += weight * (raw.frame.ln_1p() - *mean);
         }
@@ -139,20 +128,19 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
-    let sure = memory.evidence >= tune("SURE", SURE)
+    let sure = memory.evidence >= SURE
         || stopped.is_some()
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames
         || memory.guard_lasts(frame.confirm_frames);
     let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
-    let above =
-        sure || ratio >= tune("OPENS", OPENS) && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
+    let above = sure || ratio >= OPENS && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
         score: absolute.max(written(ratio, memory.rank)),
         above,
         sure,
-        calm: !above && ratio < tune("CALM", CALM) && memory.evidence < CALM_EVIDENCE,
+        calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
         ..Verdict::default()
     };
     if frame.ready.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! A signal's deviation is measured against the mean of the training (long faults), the median of the last few hours and
 //! the median of the last day (sudden ones): one view alone hides either slow or long faults (DESIGN section 6). A view's
-//! number is the sum of its three largest deviations, over the 99 % quantile of that sum in training; the frame's is the geometric
+//! number is the sum of its three largest deviations, over the 99 % quantile of that sum in training; the frame's is the weighted geometric
 //! mean of the three, so that a fault which only one view sees does not count as much as one that all see. The three largest
 //! |z| are the baseline that is hard to beat on server metrics (reference/anomaly-detection.md, 0.2); the mean of three
 //! views is what beat it by .07 of PR-AUC on the development machines (tests/accuracy/README.md).
@@ -17,6 +17,8 @@ use super::treat::{Unit, matters};
 
 /// Ways of looking.
 pub(super) const VIEWS: usize = 3;
+/// What the views count for: most of all, how far from the training.
+const WEIGHTS: [f64; VIEWS] = [3.0, 1.0, 1.0];
 /// A deviation is cut off here: beyond it more says nothing more.
 const CLIP: f64 = 30.0;
 /// Signals whose deviations are added up.
@@ -126,7 +128,7 @@ impl Usual {
             if off.is_nan() || !matters(signal, value, expected, unit.volume()) {
                 return 0.0;
             }
-            off.min(super::verdict::tune("CLIP", CLIP))
+            off.min(CLIP)
         };
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
@@ -183,13 +185,8 @@ impl Ensemble {
     /// The frame as one number: 0 is as expected, 1 about the most usual hundredth.
     pub(super) fn raw(&self, frame: &Largest) -> f64 {
         let each = self.usual.iter().enumerate();
-        let w = [
-            super::verdict::tune("W0", 1.0),
-            super::verdict::tune("W1", 1.0),
-            super::verdict::tune("W2", 1.0),
-        ];
-        let logs = each.map(|(view, usual)| w[view] * (frame.sum(view) / usual).ln_1p());
-        (logs.sum::<f64>() / (w[0] + w[1] + w[2])).exp_m1()
+        let logs = each.map(|(view, usual)| WEIGHTS[view] * (frame.sum(view) / usual).ln_1p());
+        (logs.sum::<f64>() / WEIGHTS.iter().sum::<f64>()).exp_m1()
     }
 }
 

@@ -29,12 +29,12 @@ export function listIncidents() {
     if (!byKey.has(change.key)) byKey.set(change.key, []);
     byKey.get(change.key).push(change);
   }
-  const rank = ['detected', 'confirmed', 'notified', 'recovering', 'resolved'];
+  const rank = ['detected', 'confirmed', 'notified', 'recovering', 'resolved', 'accepted'];
   const incidents = [...byKey].map(([key, list]) => {
     list.sort((a, b) => b.time_ms - a.time_ms || rank.indexOf(b.state) - rank.indexOf(a.state));
     const explained = list.filter((change) => change.contributions?.length);
     const peak = (explained.length ? explained : list).reduce((a, b) => ((b.score ?? 0) > (a.score ?? 0) ? b : a));
-    return { key, latest: list[0], peak, changes: list, open: list[0].state !== 'resolved' };
+    return { key, latest: list[0], peak, changes: list, open: !['resolved', 'accepted'].includes(list[0].state) };
   });
   return incidents.sort((a, b) => b.open - a.open || b.latest.time_ms - a.latest.time_ms).slice(0, SHOWN);
 }

@@ -158,6 +158,7 @@ fn incident_open(started_ms: i64) -> Vec<Incident> {
             contribution("latency_p95", 0.15, [0.47, 0.184, 0.151, 0.216]),
             contribution("sessions", 0.08, [83.0, 119.0, 101.0, 138.0]),
         ],
+        suspects: Vec::new(),
         normal: strings(&["requests", "bytes", "clients", "requests_per_session"]),
         reason: reason.to_owned(),
     };
@@ -189,6 +190,7 @@ fn incident_over(started_ms: i64) -> Vec<Incident> {
             contribution("requests_per_session", 0.58, [61.0, 7.1, 5.2, 9.0]),
             contribution("requests", 0.42, [3120.0, 840.0, 640.0, 1050.0]),
         ],
+        suspects: Vec::new(),
         normal: strings(&["error_rate", "latency_p95"]),
         reason: reason.to_owned(),
     };

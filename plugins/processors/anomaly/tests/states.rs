@@ -112,7 +112,7 @@ fn what_comes_later_is_another_incident() {
 #[test]
 fn an_incident_without_end_is_taken_as_the_new_normal() {
     let told = told().scores(&[1.5; 61], false);
-    assert_eq!(told.states(), [Detected, Confirmed, Resolved]);
+    assert_eq!(told.states(), [Detected, Confirmed, State::Accepted]);
     assert_eq!(told.ends, [End::Accepted]);
     assert!(told.changes[2].reason.contains("new normal"));
 }

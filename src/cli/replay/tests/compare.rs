@@ -22,6 +22,7 @@ fn changes(key: &str, from: i64, to: i64, states: &[State]) -> Vec<Incident> {
         score: 1.0 + at as f64,
         models: Vec::new(),
         contributions: Vec::new(),
+        suspects: Vec::new(),
         normal: Vec::new(),
         reason: String::new(),
     };

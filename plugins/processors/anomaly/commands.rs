@@ -1,0 +1,121 @@
+//! What people tell a running detector (`sentinelops maintenance | accept | undo | train`), and maintenance windows: by
+//! command, or by the calendar of the option `maintenance`. In a window frames are measured and shown; they raise nothing and
+//! train nothing.
+
+use sentinel_contract::command::Command;
+use sentinel_contract::{Emit, Incident};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Anomaly;
+use super::group::{Group, Training};
+
+/// A window that was begun by command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Window {
+    pub from_ms: i64,
+    pub until_ms: i64,
+    pub reason: String,
+}
+
+impl Anomaly {
+    /// Somebody works on the host at this time.
+    pub(super) fn is_maintained(&self, time_ms: i64) -> bool {
+        let begun = self.windows.iter().any(|one| (one.from_ms..one.until_ms).contains(&time_ms));
+        begun || self.calendar.iter().any(|schedule| schedule.covers(time_ms))
+    }
+
+    /// For `status`.
+    pub(super) fn maintenance(&self) -> Value {
+        let begun = self.windows.iter().map(
+            |one| json!({ "from_ms": one.from_ms, "until_ms": one.until_ms, "reason": one.reason }),
+        );
+        let calendar = self.calendar.iter().map(|one| json!({ "calendar": one.to_string() }));
+        begun.chain(calendar).collect()
+    }
+
+    /// See [`sentinel_contract::Observer::command`].
+    pub(super) fn obey(
+        &mut self,
+        command: &Command,
+        now_ms: i64,
+        emit: &mut Emit,
+    ) -> Option<Result<String, String>> {
+        self.windows.retain(|one| one.until_ms > now_ms);
+        match command {
+            Command::Maintenance { until_ms: Some(until_ms), reason, .. } => {
+                let minutes = (until_ms - now_ms) / 60_000;
+                let (from_ms, until_ms, reason) = (now_ms, *until_ms, reason.clone());
+                self.windows.push(Window { from_ms, until_ms, reason });
+                Some(Ok(format!("silent for {minutes} minutes, and learns nothing meanwhile")))
+            }
+            Command::Maintenance { until_ms: None, .. } => {
+                let ended = !self.windows.is_empty();
+                self.windows.clear();
+                ended.then(|| Ok("watches again".to_owned()))
+            }
+            Command::Accept { key } => {
+                let group = self.groups.iter_mut().find(|group| group.has_open(key))?;
+                let change = group.accept(now_ms)?;
+                self.shared.history.record_incident(&change);
+                emit.push(sentinel_contract::Events::Incidents(vec![change]));
+                Some(Ok("its level is the new normal; `undo` takes it back".to_owned()))
+            }
+            Command::Undo { .. } => {
+                let group = self.groups.iter_mut().find(|group| group.before.is_some())?;
+                group.undo();
+                Some(Ok(format!("{} watches as before the last new normal", group.name())))
+            }
+            Command::Train { .. } => Some(self.train(now_ms)),
+        }
+    }
+
+    /// Trains every group that is not being trained.
+    fn train(&mut self, now_ms: i64) -> Result<String, String> {
+        let needed = self.shared.options.min_frames as u64;
+        let (mut begun, mut why_not) = (0, "nothing was seen yet".to_owned());
+        for group in &mut self.groups {
+            if matches!(group.training, Training::Running { .. }) {
+                why_not = "a training is under way".to_owned();
+            } else if group.learnt_frames < needed {
+                why_not = format!("{} of {needed} frames were seen", group.learnt_frames);
+            } else {
+                group.submit(group.last_ms.min(now_ms), &self.shared);
+                begun += 1;
+            }
+        }
+        if begun == 0 {
+            return Err(why_not);
+        }
+        Ok(format!("{begun} of {} groups are trained now", self.groups.len()))
+    }
+}
+
+impl Group {
+    fn name(&self) -> &str {
+        if self.owner.group.is_empty() { &self.owner.host } else { &self.owner.group }
+    }
+
+    fn has_open(&self, key: &str) -> bool {
+        self.incident.as_ref().is_some_and(|open| open.key == key)
+    }
+
+    /// Ends the open incident as the new normal: its frames count from now on.
+    fn accept(&mut self, now_ms: i64) -> Option<Incident> {
+        let mut open = self.incident.take()?;
+        self.keep_before();
+        self.accepted = true;
+        let time_ms = now_ms.max(self.last_ms);
+        Some(open.end_as_normal(time_ms, "accepted by command".to_owned(), &self.owner))
+    }
+
+    /// Takes back the last new normal: levels, model and boundaries as they were before it.
+    fn undo(&mut self) {
+        if let Some(before) = self.before.take() {
+            let before = *before;
+            self.levels = before.levels;
+            self.used = before.used;
+            self.accepted = false;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What people tell it: maintenance, accept, undo, train; and the suspects of an incident.
+
+use sentinel_contract::command::Command;
+
+use super::*;
+
+fn tell(rig: &mut Rig, command: &Command) -> Option<Result<String, String>> {
+    let mut emit = Emit::default();
+    let now_ms = rig.now_ms + 100;
+    let answer = Observer::command(&mut rig.detector, command, now_ms, &mut emit);
+    rig.keep(emit);
+    answer
+}
+
+fn fail(rig: &mut Rig, site: &mut Site, windows: usize) {
+    for _ in 0..windows {
+        let window = site.next().failing(0.5);
+        rig.window("nginx", &window.features());
+    }
+}
+
+fn maintenance(until_ms: Option<i64>) -> Command {
+    Command::Maintenance { until_ms, detector: None, reason: "a new disk".to_owned() }
+}
+
+#[test]
+fn in_maintenance_nothing_is_raised_and_nothing_is_learnt_and_then_it_is() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    let until_ms = rig.now_ms + 60_000;
+    assert!(tell(&mut rig, &maintenance(Some(until_ms))).unwrap().is_ok());
+    fail(&mut rig, &mut site, 1); // closes the last frame before
+    let learnt = rig.detector.groups[0].learnt_frames;
+    fail(&mut rig, &mut site, 20);
+    assert_eq!(rig.states(), []);
+    assert_eq!(rig.detector.groups[0].learnt_frames, learnt);
+    assert_eq!(rig.detector.status()["maintenance"][0]["reason"], "a new disk");
+
+    assert!(tell(&mut rig, &maintenance(None)).unwrap().is_ok());
+    assert_eq!(tell(&mut rig, &maintenance(None)), None);
+    fail(&mut rig, &mut site, 6);
+    assert!(rig.states().contains(&State::Notified), "{:?}", told(&rig));
+}
+
+#[test]
+fn a_maintenance_window_outlives_a_restart_and_ends_by_itself() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    let until_ms = rig.now_ms + 10_000;
+    tell(&mut rig, &maintenance(Some(until_ms)));
+    let mut rig = rig.restarted(&rig.detector.snapshot().unwrap());
+    fail(&mut rig, &mut site, 9);
+    assert_eq!(rig.states(), []);
+    fail(&mut rig, &mut site, 8);
+    assert!(rig.states().contains(&State::Notified), "{:?}", told(&rig));
+}
+
+#[test]
+fn the_calendar_silences() {
+    let mut rig = Rig::new(
+        "preset = \"web\"\nframe_interval = \"1s\"\nmin_training_frames = 60\nmaintenance = [\"daily 00:00-24:00\"]\n",
+    );
+    let mut site = Site::new(3, 200.0);
+    fail(&mut rig, &mut site, 10);
+    assert_eq!(rig.states(), [], "even a limit that is passed calls nobody");
+}
+
+#[test]
+fn an_accepted_incident_ends_and_stays_quiet_and_undo_brings_it_back() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    fail(&mut rig, &mut site, 6);
+    let key = rig.keys()[0].to_owned();
+    assert_eq!(tell(&mut rig, &Command::Accept { key: "another".to_owned() }), None);
+    assert!(tell(&mut rig, &Command::Accept { key: key.clone() }).unwrap().is_ok());
+    assert_eq!(rig.states().last(), Some(&State::Accepted));
+    assert_eq!(rig.incidents.last().unwrap().key, key);
+    fail(&mut rig, &mut site, 5);
+    assert_eq!(rig.states().last(), Some(&State::Accepted), "{:?}", told(&rig));
+
+    assert!(tell(&mut rig, &Command::Undo { detector: None }).unwrap().is_ok());
+    assert_eq!(tell(&mut rig, &Command::Undo { detector: None }), None);
+    fail(&mut rig, &mut site, 6);
+    assert_eq!(rig.states().last(), Some(&State::Notified), "{:?}", told(&rig));
+}
+
+#[test]
+fn training_by_command_gives_a_new_model_or_says_why_not() {
+    let train = Command::Train { detector: None };
+    let (mut rig, _) = live(3, 200.0, 0.005, 20);
+    let why_not = tell(&mut rig, &train).unwrap().unwrap_err();
+    assert!(why_not.contains(" of 60 frames"), "{why_not}");
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 100);
+    let before = rig.detector.groups[0].used.as_ref().unwrap().model.upto_ms;
+    assert!(tell(&mut rig, &train).unwrap().is_ok());
+    for _ in 0..5 {
+        let window = site.next();
+        rig.window("nginx", &window.features());
+    }
+    assert!(rig.detector.groups[0].used.as_ref().unwrap().model.upto_ms > before);
+}
+
+#[test]
+fn the_suspects_of_an_outage_are_its_errors() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    fail(&mut rig, &mut site, 6);
+    let called = rig.incidents.iter().find(|one| one.state == State::Notified).unwrap();
+    let first = &called.suspects[0];
+    assert!(["errors", "error_rate"].contains(&&*first.feature), "{:?}", called.suspects);
+    assert!(called.suspects.is_sorted_by(|a, b| a.change >= b.change));
+}
