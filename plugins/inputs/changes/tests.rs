@@ -359,6 +359,11 @@ fn packages_are_told_from_dpkgs_log_and_its_rotation_is_no_news() {
     assert!(watch.told(30).is_empty());
     host.write("var/log/dpkg.log", "2026-02-01 00:00:01 purge vim:amd64 9.0 <none>\n");
     assert_eq!(watch.told(40), ["a package was removed: vim"]);
+    // Rotated between two looks, and the new log is longer already.
+    fs::rename(host.path("var/log/dpkg.log"), host.path("var/log/dpkg.log.2")).unwrap();
+    let line = "2026-02-02 00:00:01 remove nano:amd64 9.0 <none>\n";
+    host.write("var/log/dpkg.log", &(line.to_owned() + &line.replace("nano", "joe")));
+    assert_eq!(watch.told(50), ["packages were removed: nano, joe"]);
 }
 
 #[test]

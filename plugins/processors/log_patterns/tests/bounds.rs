@@ -76,6 +76,46 @@ fn ten_times_the_templates_are_not_ten_times_the_series() {
 }
 
 #[test]
+fn two_templates_that_are_about_as_frequent_do_not_take_turns_in_being_shown() {
+    let options = format!("{QUICK}top = 1\n");
+    let (mut it, mut written, app) = (patterns(&options), Written::default(), job("app"));
+    tick(&mut it, &mut written, 0);
+    for window in 0..40 {
+        let second = f64::from(window * 10);
+        let words = if window % 2 == 0 {
+            ["page served", "query done"]
+        } else {
+            ["query done", "page served"]
+        };
+        let many = (0..30).map(|_| line(&app, second, words[0]));
+        let few = (0..10).map(|_| line(&app, second, words[1]));
+        observe(&mut it, &mut written, many.chain(few).collect());
+    }
+    let shown = |name: &&String| name.starts_with("log_pattern_lines");
+    let names: std::collections::BTreeSet<&String> =
+        written.rows.values().flat_map(BTreeMap::keys).filter(shown).collect();
+    assert_eq!(names.len(), 2, "one of them, and other: {names:?}");
+}
+
+#[test]
+fn the_lines_of_a_template_that_was_given_up_are_not_counted_as_those_of_the_next() {
+    let options = format!("{QUICK}max_patterns = 10\ntop = 20\n");
+    let (mut it, mut written, app) = (patterns(&options), Written::default(), job("app"));
+    tick(&mut it, &mut written, 0);
+    let words =
+        ["ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew", "rowan", "beech", "larch"];
+    let tree = |word: &&str| {
+        (0..5).map(|_| line(&app, 1.0, format!("{word} was planted"))).collect::<Vec<_>>()
+    };
+    observe(&mut it, &mut written, words.iter().flat_map(tree).collect());
+    observe(&mut it, &mut written, vec![line(&app, 11.0, "")]);
+    let row = &written.rows[&10];
+    let counts = row.iter().filter(|(name, _)| name.starts_with("log_pattern_lines"));
+    assert!(counts.clone().all(|(_, count)| *count == 5.0), "{row:?}"); // `other` has those of the first
+    assert_eq!(counts.count(), 11);
+}
+
+#[test]
 fn groups_beyond_the_limit_are_counted_as_other() {
     let (mut it, mut written) = (patterns(&format!("{QUICK}max_groups = 3\n")), Written::default());
     tick(&mut it, &mut written, 0);
