@@ -64,6 +64,17 @@ pub struct Suspect {
     pub change: f64,
 }
 
+/// Something that changed on the host shortly before an incident, or during it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostChange {
+    /// When: milliseconds since 1970 UTC.
+    pub time_ms: i64,
+    /// What kind of thing: `unit`, `package`, `file`, `new_pattern`, ...
+    pub kind: String,
+    /// One sentence.
+    pub text: String,
+}
+
 /// One change of an incident's state. The first field is the sentence a person reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -94,6 +105,9 @@ pub struct Incident {
     /// The signals that changed most since it began, first the most. Suspects, not causes.
     #[serde(default)]
     pub suspects: Vec<Suspect>,
+    /// What changed on the host, newest first.
+    #[serde(default)]
+    pub changes: Vec<HostChange>,
     /// Signals within their bands.
     pub normal: Vec<String>,
     /// Why a person was or was not called.

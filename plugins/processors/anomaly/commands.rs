@@ -73,10 +73,10 @@ impl Anomaly {
     /// Trains every group that is not being trained.
     fn train(&mut self, now_ms: i64) -> Result<String, String> {
         let needed = self.shared.options.min_frames as u64;
-        let (mut begun, mut why_not) = (0, "nothing was seen yet".to_owned());
+        let (mut begun, mut why_not) = (0, String::from("nothing was seen yet"));
         for group in &mut self.groups {
             if matches!(group.training, Training::Running { .. }) {
-                why_not = "a training is under way".to_owned();
+                why_not = String::from("a training is under way");
             } else if group.learnt_frames < needed {
                 why_not = format!("{} of {needed} frames were seen", group.learnt_frames);
             } else {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Silence;
+use super::changes::Changes;
 use super::emit::Output;
 use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub rules: Rules,
     pub retrain_ms: i64,
     pub silence: Silence,
+    pub changes: Changes,
     /// Contributions are written in every frame.
     pub explain: bool,
 }
@@ -359,7 +361,9 @@ impl Group {
         self.recent.push_back(current);
         if !changes.is_empty() {
             let suspects = tracker.ranked(signals);
-            changes.iter_mut().for_each(|change| change.suspects.clone_from(&suspects));
+            for change in changes.iter_mut() {
+                change.suspects.clone_from(&suspects);
+            }
         }
         if self.incident.is_none() {
             self.tracker = None;
@@ -514,8 +518,9 @@ impl Group {
 }
 
 /// Changes of state go to history and out.
-fn announce(changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
-    for change in &changes {
+fn announce(mut changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
+    for change in &mut changes {
+        shared.changes.join(change);
         shared.history.record_incident(change);
     }
     if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }

@@ -7,6 +7,7 @@
 //! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
 //! come later.
 
+mod changes;
 mod commands;
 mod emit;
 mod explain;
@@ -235,6 +236,7 @@ impl Anomaly {
             silence: config.silence,
             explain: config.series == Written::Explained,
             signals: Arc::new(signals),
+            changes: changes::Changes::default(),
         };
         let columns = shared.signals.columns.clone();
         let lateness = millis(config.lateness);
@@ -286,9 +288,13 @@ impl Anomaly {
 
 impl Observer for Anomaly {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
-        if let Events::Metrics(metrics) = &batch.events {
-            let frames = self.collector.observe(&batch.origin, metrics);
-            self.closed(frames, emit);
+        match &batch.events {
+            Events::Metrics(metrics) => {
+                let frames = self.collector.observe(&batch.origin, metrics);
+                self.closed(frames, emit);
+            }
+            Events::Logs(logs) => logs.iter().for_each(|log| self.shared.changes.take(log)),
+            Events::Incidents(_) => (),
         }
     }
 

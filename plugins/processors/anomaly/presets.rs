@@ -1,4 +1,4 @@
-//! The presets: which signals a host and a web server have, which way each hurts, and how far is far.
+//! The presets: which signals a host, a web server and a log have, which way each hurts, and how far is far.
 //!
 //! Metric names are Telegraf's (`inputs.system`) and those of `processors.log_features`. Least deviations come from
 //! what people alert on (reference/agents.md, the node-exporter and nginx rules in common use) and are chosen to be quiet: traffic must at
@@ -16,6 +16,8 @@ pub enum Preset {
     Host,
     /// The request features of a web log.
     Web,
+    /// The lines, errors and new templates of `processors.log_patterns`.
+    Logs,
     /// None: only `signals`.
     None,
 }
@@ -26,6 +28,7 @@ impl Preset {
         match self {
             Preset::Host => host(),
             Preset::Web => web(),
+            Preset::Logs => logs(),
             Preset::None => Signals::default(),
         }
     }
@@ -33,7 +36,7 @@ impl Preset {
     /// Frames above the boundary that confirm a detection.
     pub(super) fn confirm_frames(self) -> u32 {
         match self {
-            Preset::Web => 2,
+            Preset::Web | Preset::Logs => 2,
             Preset::Host | Preset::None => 3,
         }
     }
@@ -124,6 +127,26 @@ fn web() -> Signals {
         }
     }
     web
+}
+
+fn logs() -> Signals {
+    let mut logs = resolve(&[
+        traffic(counted("lines", "log_lines", Watch::Both, 10.0, 1.0)),
+        counted("error_lines", "log_error_lines", Watch::Up, 5.0, 1.0),
+        SignalConfig {
+            divide_by: "log_lines".into(),
+            treatment: Treatment::Rate,
+            volume: "lines".into(),
+            min_change: 0.02,
+            ..counted("error_share", "log_error_lines", Watch::Up, 0.0, 1.0)
+        },
+        counted("new_patterns", "log_new_patterns", Watch::Up, 3.0, 1.0),
+    ]);
+    // A log that is quiet at night is no anomaly; a silent one in its day is.
+    if let Some(lines) = logs.signals.iter_mut().find(|signal| signal.name == "lines") {
+        lines.stops = true;
+    }
+    logs
 }
 
 fn host() -> Signals {

@@ -146,7 +146,9 @@ pub(super) struct Largest([[f32; TOP]; VIEWS]);
 impl Largest {
     pub(super) fn of(frame: &[Deviations]) -> Self {
         let mut largest = Largest::default();
-        frame.iter().for_each(|of| largest.add(of));
+        for of in frame {
+            largest.add(of);
+        }
         largest
     }
 
@@ -203,7 +205,9 @@ pub(super) fn shares(frame: &[Deviations]) -> Vec<f64> {
     }
     let sum: f64 = shares.iter().sum();
     if sum > 0.0 {
-        shares.iter_mut().for_each(|share| *share /= sum);
+        for share in &mut shares {
+            *share /= sum;
+        }
     }
     shares
 }

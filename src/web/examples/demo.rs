@@ -159,6 +159,7 @@ fn incident_open(started_ms: i64) -> Vec<Incident> {
             contribution("sessions", 0.08, [83.0, 119.0, 101.0, 138.0]),
         ],
         suspects: Vec::new(),
+        changes: Vec::new(),
         normal: strings(&["requests", "bytes", "clients", "requests_per_session"]),
         reason: reason.to_owned(),
     };
@@ -191,6 +192,7 @@ fn incident_over(started_ms: i64) -> Vec<Incident> {
             contribution("requests", 0.42, [3120.0, 840.0, 640.0, 1050.0]),
         ],
         suspects: Vec::new(),
+        changes: Vec::new(),
         normal: strings(&["error_rate", "latency_p95"]),
         reason: reason.to_owned(),
     };

@@ -106,3 +106,26 @@ fn the_suspects_of_an_outage_are_its_errors() {
     assert!(["errors", "error_rate"].contains(&&*first.feature), "{:?}", called.suspects);
     assert!(called.suspects.is_sorted_by(|a, b| a.change >= b.change));
 }
+
+#[test]
+fn what_changed_on_the_host_shortly_before_is_told_with_the_incident() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    let log = |job: &str, time_ms: i64, body: &'static str| sentinel_contract::Log {
+        stream: Arc::new(Labels::new([("job", job), ("kind", "unit")])),
+        time_ns: time_ms * 1_000_000,
+        body: bytes::Bytes::from_static(body.as_bytes()),
+        fields: None,
+    };
+    let logs = vec![
+        log("changes", rig.now_ms - 3_600_000, "an hour ago"),
+        log("nginx", rig.now_ms, "GET /"),
+        log("changes", rig.now_ms, "app.service restarted"),
+    ];
+    let batch = Batch::new("changes".into(), Events::Logs(logs));
+    rig.detector.observe(&batch, &mut Emit::default());
+    fail(&mut rig, &mut site, 6);
+    let called = rig.incidents.iter().find(|one| one.state == State::Notified).unwrap();
+    let told: Vec<(&str, &str)> =
+        called.changes.iter().map(|change| (&*change.kind, &*change.text)).collect();
+    assert_eq!(told, [("unit", "app.service restarted")]);
+}
