@@ -410,7 +410,8 @@ impl Group {
 
     /// The levels and boundaries move on, unless an incident holds them.
     fn learn(&mut self, time_ms: i64, judgement: &Judgement, end: Option<End>) {
-        let still = |open: &Open| time_ms - open.since_ms < STILL_MS;
+        // From its start, not from a relapse: one that comes and goes must not keep the boundary from moving.
+        let still = |open: &Open| time_ms - open.started_ms < STILL_MS;
         let held = self.incident.as_ref().is_some_and(|open| open.is_confirmed() && still(open));
         if let (Some(used), Some(raw)) = (&mut self.used, &judgement.raw) {
             used.boundaries.push(raw, self.incident.is_some(), held || end.is_some());

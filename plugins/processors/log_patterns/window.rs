@@ -3,6 +3,7 @@
 //! Of the templates' counts only the `top` most frequent are written, and the set changes by one template a window at
 //! most once it is full: a burst of templates must not become a burst of series. The rest is summed up as `other`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sentinel_contract::{Kind, Labels, Metric, Series};
@@ -186,11 +187,13 @@ impl Written {
         }
         self.shown.retain(|it| tree.slots.get(it.slot).is_some_and(|slot| slot.id == it.id));
         let weight = |slot: usize| tree.slots[slot].weight;
-        let is_shown = |shown: &[Shown], slot: usize| shown.iter().any(|it| it.slot == slot);
-        let mut candidates: Vec<usize> = (0..tree.slots.len())
-            .filter(|slot| weight(*slot) > 0.0 && !is_shown(&self.shown, *slot))
-            .collect();
+        // An id is that of a template's first form: two that grew from the same form have the same, and one is shown.
+        let id = |slot: usize| tree.slots[slot].id;
+        let mut taken: HashSet<u64> = self.shown.iter().map(|it| it.id).collect();
+        let mut candidates: Vec<usize> =
+            (0..tree.slots.len()).filter(|slot| weight(*slot) > 0.0).collect();
         candidates.sort_by(|a, b| weight(*b).total_cmp(&weight(*a)).then(a.cmp(b)));
+        candidates.retain(|slot| taken.insert(id(*slot)));
         let room = self.top.saturating_sub(self.shown.len());
         for slot in candidates.iter().take(room) {
             self.show(*slot, tree.slots[*slot].id);

@@ -178,3 +178,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn templates_that_grew_from_the_same_form_are_written_once() {
+    // Bytes in hexadecimal, found by the test above: a template became wide, and left its first form free for another with
+    // the same id.
+    let lines = include_str!("../testdata/same_form.txt").lines();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let mut it = patterns(&format!("{QUICK}max_patterns = 10\n"));
+    let (mut written, app) = (Written::default(), job("app"));
+    for (at, body) in lines.enumerate() {
+        let body: Vec<u8> = body.as_bytes().chunks(2).map(byte).collect();
+        observe(&mut it, &mut written, vec![line(&app, at as f64, body)]);
+    }
+    tick(&mut it, &mut written, 100); // asserts that no series is written twice in a window
+}
