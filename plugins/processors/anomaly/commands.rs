@@ -44,10 +44,10 @@ impl Anomaly {
         self.windows.retain(|one| one.until_ms > now_ms);
         match command {
             Command::Maintenance { until_ms: Some(until_ms), reason, .. } => {
-                let minutes = (until_ms - now_ms) / 60_000;
+                let minutes = (until_ms - now_ms + 59_999).div_euclid(60_000); // rounded up
                 let (from_ms, until_ms, reason) = (now_ms, *until_ms, reason.clone());
                 self.windows.push(Window { from_ms, until_ms, reason });
-                Some(Ok(format!("silent for {minutes} minutes, and learns nothing meanwhile")))
+                Some(Ok(format!("silent for {minutes} min, and learns nothing meanwhile")))
             }
             Command::Maintenance { until_ms: None, .. } => {
                 let ended = !self.windows.is_empty();
