@@ -34,7 +34,7 @@ fn the_shipped_configuration_is_good_and_checking_touches_nothing() {
     ]);
     assert_eq!(
         text(&output.stdout),
-        "the configuration is good: 2 inputs, 4 processors, 0 outputs\n",
+        "the configuration is good: 3 inputs, 4 processors, 0 outputs\n",
         "{output:?}"
     );
     assert_eq!(output.status.code(), Some(0));
