@@ -66,7 +66,7 @@ impl Anomaly {
                 group.undo();
                 Some(Ok(format!("{} watches as before the last new normal", group.name())))
             }
-            Command::Backfilled { incidents, .. } => Some(self.backfilled(incidents)),
+            Command::Backfilled { incidents, .. } => Some(Ok(self.backfilled(incidents))),
             Command::Train { .. } => Some(self.train(now_ms)),
         }
     }

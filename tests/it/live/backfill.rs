@@ -98,8 +98,6 @@ fn a_server_that_is_down_delays_nothing_and_its_past_comes_with_a_later_start() 
     }
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start("victoriametrics", folder.path());
-    let start_s = (now_ms() / 1000 - MINUTES * 60) / 60 * 60;
-    import(&server, start_s);
     server.kill();
     let mut agent = Agent::start(&folder.path().join("agent"), &config(&server.url));
     until("it is said", Duration::from_mins(1), || past(&agent)["state"] == "waiting");
@@ -108,6 +106,7 @@ fn a_server_that_is_down_delays_nothing_and_its_past_comes_with_a_later_start() 
     let upto_ms = past(&agent)["upto_ms"].clone();
     agent.stop();
     server.restart();
+    import(&server, (now_ms() / 1000 - MINUTES * 60) / 60 * 60);
     agent.again();
     until("the past is read", Duration::from_mins(3), || past(&agent)["state"] == "done");
     assert_eq!(past(&agent)["upto_ms"], upto_ms, "what came since the first start was seen live");
