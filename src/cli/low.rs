@@ -10,6 +10,16 @@ pub(crate) fn lower_priority(what: &str) {
     let _whole_process = what; // elsewhere it would slow down all of the agent
 }
 
+/// Gives memory that was used once back to the system: what was read in passing is not to count as the agent's for ever.
+#[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only returns free pages; it may be called by any thread at any time (malloc_trim(3): MT-Safe).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! That the work gives way, as the kernel sees it.

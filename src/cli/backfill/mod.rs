@@ -27,7 +27,7 @@ use sentinel_transport::{Auth, HttpOptions, Tls};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::low::lower_priority;
+use super::low::{give_back_memory, lower_priority};
 use reading::{End, Reading};
 
 /// Of one request.
@@ -176,6 +176,7 @@ impl Job {
                 tracing::error!(%error, "the past cannot be read; the detectors learn live");
                 self.shown.set(&[("state", "failed".into()), ("reason", error.into())]);
             }
+            give_back_memory();
         };
         std::thread::Builder::new()
             .name("backfill".to_owned())

@@ -217,13 +217,13 @@ fn a_detector_is_told_of_its_past_and_learns_from_it() {
     let deadline = std::time::Instant::now() + Duration::from_mins(1);
     let model = loop {
         let model = telemetry.json()["detectors"]["host"]["groups"][0]["model"].take();
-        if !model.is_null() {
+        // One may have been trained on a part of the past before all of it was there.
+        if model["frames"].as_i64().is_some_and(|frames| frames > 290) {
             break model;
         }
         assert!(std::time::Instant::now() < deadline, "{:#}", telemetry.json());
         std::thread::park_timeout(Duration::from_millis(50));
     };
     assert!(model["from_ms"].as_i64().unwrap() < from_ms + DAY_MS / 24, "{model}");
-    assert!(model["frames"].as_i64().unwrap() > 290, "{model}");
     runtime.shutdown_background();
 }
