@@ -170,11 +170,12 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
 
 /// The training thread: it takes only what others leave.
 fn trainer() -> anyhow::Result<Trainer> {
-    let (trainer, work) = Trainer::new(|| {
+    let prepare = || {
         if let Err(error) = rustix::process::nice(19) {
             tracing::warn!(%error, "cannot lower the priority of training");
         }
-    });
+    };
+    let (trainer, work) = Trainer::new(prepare, give_back);
     std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
     Ok(trainer)
 }
@@ -189,5 +190,16 @@ fn bound_arenas() {
     // SAFETY: mallopt only sets a parameter of the allocator.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Free memory goes back to the system: a training frees megabytes that lie between what stays, and glibc would keep them until
+/// the next one (`tests/bench/run models`).
+#[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim touches free memory only, under the allocator's own lock.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

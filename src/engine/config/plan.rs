@@ -65,7 +65,7 @@ pub struct Shared {
 impl Shared {
     /// For checking only: keeps nothing, trains nothing.
     pub fn inert(state_dir: PathBuf) -> Self {
-        let (trainer, _never_run) = Trainer::new(|| ());
+        let (trainer, _never_run) = Trainer::new(|| (), || ());
         Shared { state_dir, history: Arc::new(NoHistory), trainer }
     }
 }
