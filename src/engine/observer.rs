@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sentinel_contract::history::History;
 use sentinel_contract::incident::{Incident, State};
-use sentinel_contract::{Batch, Cause, Emit, Events, Observer};
+use sentinel_contract::{Batch, Cause, Command, Emit, Events, Observer};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
@@ -21,6 +21,11 @@ pub(crate) const INBOX: usize = 64;
 const SAVE_EVERY: Duration = Duration::from_mins(5);
 /// Its clock.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The name in history of the snapshot of the observer of that alias.
+pub fn observer_state(alias: &str) -> String {
+    format!("observer:{alias}")
+}
 
 /// An observer at run time.
 pub(crate) struct ObserverTask {
@@ -97,7 +102,11 @@ impl ObserverTask {
 
     fn command(&mut self, request: Request) {
         let Request { command, reply } = request;
-        tracing::info!(?command, "told by command");
+        if matches!(*command, Command::Backfilled { .. }) {
+            tracing::debug!(?command, "told"); // by the agent itself, and long
+        } else {
+            tracing::info!(?command, "told by command");
+        }
         let answer = self
             .call(|observer, emit| observer.command(&command, now_ms(), emit))
             .unwrap_or_else(|| {
@@ -157,7 +166,7 @@ impl ObserverTask {
     }
 
     fn state_name(&self) -> String {
-        format!("observer:{}", self.origin)
+        observer_state(&self.origin)
     }
 
     fn restore(&mut self) {

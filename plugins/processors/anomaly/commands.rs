@@ -66,6 +66,7 @@ impl Anomaly {
                 group.undo();
                 Some(Ok(format!("{} watches as before the last new normal", group.name())))
             }
+            Command::Backfilled { incidents, .. } => Some(Ok(self.backfilled(incidents))),
             Command::Train { .. } => Some(self.train(now_ms)),
         }
     }
@@ -77,7 +78,7 @@ impl Anomaly {
         for group in &mut self.groups {
             if matches!(group.training, Training::Running { .. }) {
                 why_not = String::from("a training is under way");
-            } else if group.learnt_frames < needed {
+            } else if group.used.is_none() && group.learnt_frames < needed {
                 why_not = format!("{} of {needed} frames were seen", group.learnt_frames);
             } else {
                 group.submit(group.last_ms.min(now_ms), &self.shared);
@@ -106,7 +107,10 @@ impl Group {
         self.keep_before();
         self.accepted = true;
         let time_ms = now_ms.max(self.last_ms);
+        self.accepted_ms = time_ms;
+        let tier = self.tier();
         Some(open.end_as_normal(time_ms, "accepted by command".to_owned(), &self.owner))
+            .map(|change| Incident { tier, ..change })
     }
 
     /// Takes back the last new normal: levels, model and boundaries as they were before it.
@@ -116,6 +120,7 @@ impl Group {
             self.levels = before.levels;
             self.used = before.used;
             self.accepted = false;
+            self.accepted_ms = i64::MIN;
         }
     }
 }
