@@ -13,10 +13,10 @@ use super::changes::Changes;
 use super::emit::Output;
 use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
-use super::signals::{LIMIT_FRAMES, Signals};
+use super::signals::{LIMIT_FRAMES, Signal, Signals};
 use super::suspects::Tracker;
 use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
-use super::treat::{Measure, Unit, measure};
+use super::treat::{Measure, Sample, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
 use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
@@ -187,15 +187,15 @@ impl Group {
         self.spoken = self.spoken << 1 | 1;
         self.missing = 0;
         if blind {
-            let measures = self.measure(&values, shared);
+            let measures = self.measure(time_ms, &values, shared);
             let (joint, robust_z) = (Votes::default(), 0.0);
             self.last = Some(Last { measures, score: None, joint, robust_z, blind });
             return Vec::new();
         }
         self.awake = true;
         self.fetch(time_ms, shared);
-        let measures = self.measure(&values, shared);
-        let deviations = self.deviations(&values, shared);
+        let measures = self.measure(time_ms, &values, shared);
+        let deviations = self.deviations(time_ms, &values, shared);
         self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
         let judgement = self.judge(time_ms, &measures, &deviations, shared);
         let (changes, end) = self.step(&judgement, shared);
@@ -243,38 +243,50 @@ impl Group {
         self.announce(changes, shared)
     }
 
-    pub(super) fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
+    pub(super) fn measure(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Measure> {
         let unknown = || values.iter().map(|value| Measure::unknown(*value)).collect();
         let Some(used) = &self.used else { return unknown() };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
-        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
-        let measured =
-            signals.zip(values).map(|(((signal, learned), recent), value)| match learned {
-                Some(learned) => {
-                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-                    measure(signal, learned, *value, volume, recent.now().short, youth)
-                }
+        let measured = self.samples(time_ms, values, shared).zip(&used.model.learned);
+        let measured = measured.zip(values).map(|(((signal, sample), learned), value)| {
+            match learned {
+                Some(learned) => measure(signal, learned, &sample, youth),
                 None => Measure::unknown(*value),
-            });
+            }
+        });
         measured.collect()
     }
 
     /// How far each signal is off, in each view.
-    fn deviations(&self, values: &[f64], shared: &Shared) -> Vec<Deviations> {
+    fn deviations(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Deviations> {
         let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
         let wider = (youth, doubt(used.model.frames));
-        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
-        let deviations =
-            signals.zip(values).map(|(((signal, learned), levels), value)| match learned {
-                Some(learned) => {
-                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-                    let unit = Unit::of(signal, learned.center, volume);
-                    learned.usual.deviations(signal, unit, *value, levels.now(), wider)
-                }
-                None => [0.0; VIEWS],
-            });
+        let deviations = self.samples(time_ms, values, shared).zip(&used.model.learned);
+        let deviations = deviations.map(|((signal, sample), learned)| match learned {
+            Some(learned) => {
+                let unit = Unit::of(signal, learned.center, sample.volume);
+                let season = learned.usual_at(sample.seconds);
+                learned.usual.deviations(signal, unit, &sample, season, wider)
+            }
+            None => [0.0; VIEWS],
+        });
         deviations.collect()
+    }
+
+    /// Every signal with its value, its volume and its levels.
+    fn samples<'a>(
+        &'a self,
+        time_ms: i64,
+        values: &'a [f64],
+        shared: &'a Shared,
+    ) -> impl Iterator<Item = (&'a Signal, Sample)> {
+        let each = shared.signals.signals.iter().zip(&self.levels).zip(values);
+        each.map(move |((signal, levels), value)| {
+            let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
+            let seconds = time_ms as f64 / 1000.0;
+            (signal, Sample { seconds, value: *value, volume, now: levels.now() })
+        })
     }
 
     fn judge(
@@ -338,6 +350,9 @@ impl Group {
                 }
             }
             (Some(end), Some(open)) => {
+                if let (End::Over, Some(used)) = (end, &mut self.used) {
+                    used.boundaries.frame.push_incident(self.worst.frame);
+                }
                 self.accepted = end == End::Accepted;
                 if self.accepted {
                     self.accepted_ms = judgement.verdict.time_ms;
@@ -385,7 +400,7 @@ impl Group {
     pub(super) fn maintained(&mut self, time_ms: i64, columns: &[f64], shared: &Shared) {
         let signals = &shared.signals.signals;
         let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
-        let measures = self.measure(&values, shared);
+        let measures = self.measure(time_ms, &values, shared);
         let (joint, robust_z) = (Votes::default(), 0.0);
         self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
         self.last_ms = time_ms;

@@ -20,6 +20,8 @@ mod past;
 mod presets;
 mod rows;
 mod score;
+mod season;
+mod share_test;
 mod signals;
 mod state;
 mod status;

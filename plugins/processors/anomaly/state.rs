@@ -101,7 +101,7 @@ fn save_group(group: &Group) -> SavedGroup {
         scored_frames: group.scored_frames,
         incident: group.incident.clone(),
         past: group.past.clone(),
-        memory: group.memory,
+        memory: group.memory.clone(),
         tracker: group.tracker.clone(),
         worst: group.worst,
         incidents: group.incidents,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::joint::{JOINT, Joint, Votes};
 use super::rows;
-use super::score::{Boundary, Scale, Trailing, WINDOW, tail_bound};
+use super::score::{Boundary, Frames, Scale, Trailing, WINDOW, tail_bound};
 use super::signals::Signals;
 use super::tier;
 use super::treat::{Learned, Measure, Sample, Unit, learn, measure};
@@ -54,9 +54,9 @@ pub(super) struct Model {
 /// The boundaries of every score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boundaries {
-    /// Of the frame's number, over a fortnight of minutes: what the written score is measured in.
-    pub frame: Trailing,
-    /// The same over two days: what the evidence for an incident is measured in. Never stands still.
+    /// Of the frame's number: what the written score is measured in.
+    pub frame: Frames,
+    /// The same over half a day: what the evidence for an incident is measured in. Never stands still.
     pub days: Trailing,
     /// Of the joint models.
     pub joint: Vec<Boundary>,
@@ -86,7 +86,7 @@ impl Raw {
 impl Boundaries {
     /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
     ///
-    /// The boundary of evidence moves on even then, once it looks back on two whole days: what is usual today is not to call
+    /// The boundary of evidence moves on even then, once it looks back as far as it will: what is usual today is not to call
     /// all day. A shorter one would learn the incident.
     pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
         if !open || self.days.is_whole() {
@@ -100,6 +100,20 @@ impl Boundaries {
             boundary.push(raw);
         }
         self.robust_z.push(raw.robust_z);
+    }
+}
+
+impl Boundaries {
+    /// The joint models' scores: 1.0 at the boundary.
+    pub(super) fn votes(&self, raw: &Votes) -> Votes {
+        std::array::from_fn(|model| self.joint[model].score(raw[model]))
+    }
+
+    /// Those of a new model go on where the old one's were: the frame's number is a ratio to what is usual, the same for both.
+    /// What a training gives knows nothing of incidents, and is made of frames that the model has learnt from.
+    pub(super) fn go_on_from(&mut self, old: Boundaries) {
+        self.frame = old.frame;
+        self.days = old.days;
     }
 }
 
@@ -237,7 +251,7 @@ pub(super) fn fit(
             continue;
         };
         let mut measured: Vec<Measure> = (samples.iter())
-            .map(|one| measure(signal, &facts, one.value, one.volume, one.now.short, youth))
+            .map(|one| measure(signal, &facts, one, youth))
             .collect();
         facts.bound = bound_of(chosen.iter().map(|at| &measured[*at]), options.share);
         for (worst, one) in alarms.iter_mut().zip(&mut measured) {
@@ -246,7 +260,8 @@ pub(super) fn fit(
         }
         for (frame, one) in largest.iter_mut().zip(&samples) {
             let unit = Unit::of(signal, facts.center, one.volume);
-            frame.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
+            let season = facts.usual_at(one.seconds);
+            frame.add(&facts.usual.deviations(signal, unit, one, season, wider));
         }
         for (row, at) in rows.iter_mut().zip(&chosen) {
             row.push(measured[*at].z);
@@ -254,15 +269,21 @@ pub(super) fn fit(
         learned.push(Some(facts));
     }
     let ensemble = Ensemble::learn(&largest);
-    let raw = || largest.iter().map(|frame| ensemble.raw(frame));
     let (joint, votes) = Joint::fit(&rows, options.seed)?;
     let of_joint = |model: usize| {
         Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
     };
+    let joint_boundaries: Vec<Boundary> = (0..JOINT).map(of_joint).collect();
+    let numbers: Vec<f64> = (chosen.iter().zip(&votes))
+        .map(|(at, raw)| {
+            let votes = std::array::from_fn(|model| joint_boundaries[model].score(raw[model]));
+            ensemble.raw(&largest[*at], &votes)
+        })
+        .collect();
     let boundaries = Boundaries {
-        frame: Trailing::fortnight(options.frame_share, raw()),
-        days: Trailing::days(raw()),
-        joint: (0..JOINT).map(of_joint).collect(),
+        frame: Frames::new(options.frame_share, &numbers),
+        days: Trailing::recent(&numbers),
+        joint: joint_boundaries,
         robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
     };
     let tier = tier::of(frames.iter().map(|frame| frame.time_ms));
@@ -296,7 +317,7 @@ pub(super) fn replay_level(
             let now = recent.now();
             recent.push(value);
             let volume = volume.map_or(f64::NAN, |volume| frame.values[volume]);
-            Sample { value, volume, now }
+            Sample { seconds: frame.time_ms as f64 / 1000.0, value, volume, now }
         })
         .collect()
 }

@@ -17,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, Votes};
-use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
+use super::share_test::ShareTest;
+use super::signals::{LIMIT_FRAMES, Role, Signal, Treatment, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
+use super::unit::Unit;
 use super::views::{Deviations, Largest};
 
 /// The name under which the signals' own tests are written.
@@ -37,15 +39,17 @@ const TOP: usize = 3;
 const STEADY: (f64, f64) = (3.0, 1.0);
 
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
-const OPENS: f64 = 1.4;
+const OPENS: f64 = 1.7;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
 const SURE: f64 = 1.9;
-const MOST_EVIDENCE: f64 = 3.0;
+const MOST_EVIDENCE: f64 = 4.0;
+/// A single frame this far beyond its boundary confirms, when a second opinion agrees.
+const SURE_AT_ONCE: f64 = 3.0;
 /// Below these an incident recovers.
 const CALM: f64 = 0.8;
 const CALM_EVIDENCE: f64 = 0.6 * SURE;
 /// Weights of a new frame in the running means: of evidence, and of the two that rank.
-const EVIDENCE_WEIGHT: f64 = 0.5;
+const EVIDENCE_WEIGHT: f64 = 0.3;
 const RANK_WEIGHTS: [f64; 2] = [0.3, 0.1];
 /// Frames looked back on for confirmation by a signal's own test, beyond those needed.
 const SLACK_FRAMES: u32 = 1;
@@ -77,7 +81,7 @@ pub(super) struct Ready<'a> {
 }
 
 /// What is carried from frame to frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Memory {
     evidence: f64,
     rank: [f64; 2],
@@ -85,6 +89,9 @@ pub(super) struct Memory {
     beyond: u32,
     /// Of the last frames, newest in the lowest bit: a signal's own test failed.
     guard: u64,
+    /// One a signal; used by shares that have a limit.
+    #[serde(default)]
+    shares: Vec<ShareTest>,
 }
 
 /// Raw scores of a frame, for the boundaries; and what the state machine is told.
@@ -101,19 +108,21 @@ pub(super) struct Judgement {
 /// asked for.
 pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judgement {
     let row = frame.ready.map(|ready| ready.model.row(frame.measures));
-    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| Raw {
-        frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
-        joint: ready.model.joint.raw(row),
-        robust_z: alarm(frame.measures.iter().copied()),
+    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| {
+        let joint = ready.model.joint.raw(row);
+        let votes = ready.boundaries.votes(&joint);
+        Raw {
+            frame: ready.model.ensemble.raw(&Largest::of(frame.deviations), &votes),
+            joint,
+            robust_z: alarm(frame.measures.iter().copied()),
+        }
     });
     let (mut ratio, mut joint, mut robust_z) = (0.0, [0.0; JOINT], 0.0);
     if let (Some(ready), Some(raw)) = (frame.ready, raw) {
         let bounds = ready.boundaries;
         ratio = bounds.frame.score(raw.frame);
         robust_z = bounds.robust_z.score(raw.robust_z);
-        for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
-            *score = boundary.score(raw);
-        }
+        joint = bounds.votes(&raw.joint);
         let evidence = bounds.days.score(raw.frame).min(MOST_EVIDENCE);
         memory.evidence += EVIDENCE_WEIGHT * (evidence - memory.evidence);
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
@@ -121,19 +130,21 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         }
     }
     memory.guard = memory.guard << 1 | u64::from(guard(frame) >= 1.0);
-    let limit = beyond_limit(frame);
+    memory.test_shares(frame);
+    let limit = beyond_limit(frame).or_else(|| memory.beyond_share(frame));
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
     let stopped = stopped(frame);
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
+    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
     let sure = memory.evidence >= SURE
+        || ratio >= SURE_AT_ONCE && !alone
         || stopped.is_some()
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames
         || memory.guard_lasts(frame.confirm_frames);
-    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
     let above = sure || ratio >= OPENS && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
@@ -171,6 +182,39 @@ fn guard(frame: &Judged<'_>) -> f64 {
 }
 
 impl Memory {
+    /// Tells the test of each share that has a limit what came.
+    fn test_shares(&mut self, frame: &Judged<'_>) {
+        self.shares.resize(frame.signals.len(), ShareTest::default());
+        for (at, (signal, test)) in frame.signals.iter().zip(&mut self.shares).enumerate() {
+            if let (Some(limit), Some(volume), Treatment::Rate) =
+                (signal.limit, signal.volume, signal.treatment)
+            {
+                let whole = frame.measures[volume].value;
+                let learned = frame.ready.and_then(|ready| ready.model.learned[at].as_ref());
+                let usual = learned.map_or(0.0, |learned| learned.center);
+                test.push(frame.measures[at].value * whole, whole, usual, limit.value);
+            }
+        }
+    }
+
+    /// The first share beyond its limit by the evidence of many frames: which, its score, and the words.
+    fn beyond_share(&self, frame: &Judged<'_>) -> Option<(usize, f64, String)> {
+        let both = frame.signals.iter().zip(&self.shares).enumerate();
+        both.filter_map(|(at, (signal, test))| Some((at, signal, test.beyond()?))).next().map(
+            |(at, signal, beyond)| {
+                let limit = signal.limit.map_or(f64::NAN, |limit| limit.value);
+                let reason = format!(
+                    "{}: {} of {}, beyond its limit of {}",
+                    signal.name,
+                    Unit::Number.shown(beyond.part),
+                    Unit::Number.shown(beyond.whole),
+                    signal.unit.shown(limit)
+                );
+                (at, beyond.score, reason)
+            },
+        )
+    }
+
     /// So many frames failed a signal's own test, one may be missing among them.
     fn guard_lasts(&self, frames: u32) -> bool {
         let seen = 64 - (frames + SLACK_FRAMES).min(64);
