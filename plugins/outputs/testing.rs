@@ -59,6 +59,7 @@ pub(crate) fn incident() -> Incident {
         models: Vec::new(),
         contributions: Vec::new(),
         suspects: Vec::new(),
+        tier: None,
         changes: Vec::new(),
         normal: Vec::new(),
         reason: "the score stayed above 1".into(),

@@ -2,6 +2,7 @@
 
 mod accept;
 mod agent;
+mod backfill;
 mod cases;
 mod check;
 mod completions;
@@ -9,6 +10,7 @@ mod control;
 mod explain;
 mod incidents;
 mod layout;
+mod low;
 mod maintenance;
 mod once;
 mod paths;

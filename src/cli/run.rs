@@ -15,7 +15,8 @@ use sentinel_history::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{EXIT_CONFIG, Options, complain, paths};
+use super::low::lower_priority;
+use super::{EXIT_CONFIG, Options, backfill, complain, paths};
 
 /// Checks, starts, waits, stops. Never waits for the network.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -32,6 +33,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&state_dir)
         .with_context(|| format!("cannot create the state folder {}", state_dir.display()))?;
     let _lock = lock(&state_dir)?;
+    let mut is_kept = true;
     let history: Arc<dyn History> = match Store::open(
         &state_dir.join("history.db"),
         plan.agent.history_retention.0,
@@ -40,18 +42,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(error) => {
             // Collection and delivery do not need it.
             tracing::error!(error = %format!("{error:#}"), "cannot open the history: running without it");
+            is_kept = false;
             Arc::new(NoHistory)
         }
     };
     let shared = Shared { state_dir, history, trainer: trainer()? };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(serve(plan, shared));
+    let past = if is_kept { backfill::job(&plan, &shared) } else { None };
+    let outcome = runtime.block_on(serve(plan, shared, past));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     outcome
 }
 
-async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
+async fn serve(
+    plan: Arc<Plan>,
+    shared: Shared,
+    past: Option<backfill::Job>,
+) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let listener = match plan.web.listen.as_str() {
@@ -69,10 +77,14 @@ async fn serve(plan: Arc<Plan>, shared: Shared) -> anyhow::Result<ExitCode> {
     let running = pipeline::start(&plan, &shared)?;
     let page_stop = CancellationToken::new();
     let control_stop = CancellationToken::new();
+    let shown = past.as_ref().map(backfill::Job::shown).unwrap_or_default();
+    if let Some(past) = past {
+        past.start(running.commands.clone(), control_stop.clone())?;
+    }
     let control = control(&shared.state_dir, &running, &control_stop);
     if let Some(listener) = listener {
         let address = listener.local_addr()?;
-        let app = app(&running, history, &plan, &shared.state_dir);
+        let app = app(&running, history, &plan, (&shared.state_dir, shown));
         tokio::spawn(page(listener, app, page_stop.clone()));
         tracing::info!(page = %format!("http://{address}/"), "running");
     } else {
@@ -125,7 +137,7 @@ fn app(
     running: &Running,
     history: Arc<dyn History>,
     plan: &Plan,
-    state_dir: &Path,
+    (state_dir, past): (&Path, backfill::Shown),
 ) -> sentinel_web::App {
     let (status, metrics, ready) = (
         Arc::clone(&running.telemetry),
@@ -139,6 +151,7 @@ fn app(
         status: Arc::new(move || {
             let mut status = status.json();
             status["state_dir"] = state_dir.as_str().into();
+            status["backfill"] = past.json();
             status
         }),
         metrics: Arc::new(move || metrics.prometheus()),
@@ -169,13 +182,8 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
 }
 
 /// The training thread: it takes only what others leave.
-fn trainer() -> anyhow::Result<Trainer> {
-    let prepare = || {
-        if let Err(error) = rustix::process::nice(19) {
-            tracing::warn!(%error, "cannot lower the priority of training");
-        }
-    };
-    let (trainer, work) = Trainer::new(prepare, give_back);
+pub(super) fn trainer() -> anyhow::Result<Trainer> {
+    let (trainer, work) = Trainer::new(|| lower_priority("training"), give_back);
     std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
     Ok(trainer)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use sentinel_engine::config::Shared;
 use serde_json::Value;
 
-use super::layout::plain;
+use super::layout::{length, plain};
 use super::{EXIT_CONFIG, Options, Output, agent, complain, paths, print};
 
 /// Characters of a backend's words.
@@ -33,6 +33,28 @@ pub(crate) fn status(options: &Options, format: Output) -> anyhow::Result<ExitCo
 
 fn plugins(status: &Value) -> &[Value] {
     status["plugins"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What a group's model has seen, and how old that is.
+fn model(model: &Value, now_ms: i64) -> String {
+    match (model["tier"].as_str(), model["upto_ms"].as_i64()) {
+        (Some(tier), Some(upto_ms)) => format!("{tier}, trained {} ago", length(now_ms - upto_ms)),
+        _ => "no model yet".to_owned(),
+    }
+}
+
+/// A line on the past that is being read; empty when none is, or all is done.
+fn past(past: &Value) -> String {
+    let time = |name: &str| past[name].as_i64().unwrap_or(0);
+    let (from, at, upto) = (time("from_ms"), time("at_ms"), time("upto_ms"));
+    let percent = (at - from).max(0) * 100 / (upto - from).max(1);
+    let why = plain(past["reason"].as_str().unwrap_or_default(), WORDS);
+    match past["state"].as_str() {
+        Some("reading") => format!("\nreading the past: {percent} %\n"),
+        Some("waiting") => format!("\nthe past cannot be read now ({percent} % is): {why}\n"),
+        Some("failed") => format!("\nthe past cannot be read: {why}\n"),
+        _ => String::new(),
+    }
 }
 
 fn table(status: &Value) -> String {
@@ -78,6 +100,7 @@ fn table(status: &Value) -> String {
             let _infallible = writeln!(out, "{:<10}   note: {}", "", plain(&text(note), WORDS));
         }
     }
+    out.push_str(&past(&status["backfill"]));
     for (alias, detector) in status["detectors"].as_object().into_iter().flatten() {
         if let Some(state) = detector["state"].as_str() {
             let _infallible = writeln!(out, "\ndetector {alias}: {state}");
@@ -85,12 +108,17 @@ fn table(status: &Value) -> String {
         for group in detector["groups"].as_array().into_iter().flatten() {
             let _infallible = writeln!(
                 out,
-                "  {:<30} {:<8} score {}  {}",
+                "  {:<30} {:<8} score {}  {:<24} {}",
                 text(&group["group"]),
                 text(&group["state"]),
                 group["score"].as_f64().map_or("-".to_owned(), |score| format!("{score:.2}")),
+                model(&group["model"], status["now_ms"].as_i64().unwrap_or(0)),
                 group["incident"]["state"].as_str().unwrap_or("")
             );
+            if let Some(reason) = group["training_refused"].as_str() {
+                let _infallible =
+                    writeln!(out, "  {:<30} no new model: {}", "", plain(reason, WORDS));
+            }
         }
     }
     out

@@ -1,4 +1,5 @@
-//! What a person may tell the running detectors: the words behind `maintenance`, `accept`, `undo` and `train`.
+//! What a person may tell the running detectors: the words behind `maintenance`, `accept`, `undo` and `train`; and what the
+//! agent itself tells them of a past that it has read.
 //!
 //! The engine brings a command to every observer, or to the one it names, and gathers the answers. How a command comes
 //! into the process is not decided here.
@@ -28,11 +29,30 @@ pub enum Command {
         /// Only this detector; `None`: all of them.
         detector: Option<String>,
     },
+    /// History has more of the past than the observer knew when it started: it learns from it at its next frame. Said by
+    /// the agent itself, when it has read that past from a backend.
+    Backfilled {
+        /// Only this detector; `None`: all of them.
+        detector: Option<String>,
+        /// Times of confirmed incidents of that past: not learnt from.
+        incidents: Vec<Past>,
+    },
     /// Trains now instead of when it is due.
     Train {
         /// Only this detector; `None`: all of them.
         detector: Option<String>,
     },
+}
+
+/// An incident of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The detector's group.
+    pub group: String,
+    /// Its times, milliseconds since 1970 UTC; the end is not part of it.
+    pub from_ms: i64,
+    /// See `from_ms`.
+    pub until_ms: i64,
 }
 
 impl Command {
@@ -41,6 +61,7 @@ impl Command {
         match self {
             Command::Maintenance { detector, .. }
             | Command::Undo { detector }
+            | Command::Backfilled { detector, .. }
             | Command::Train { detector } => detector.as_deref(),
             Command::Accept { .. } => None,
         }

@@ -20,6 +20,30 @@ pub enum State {
     Accepted,
 }
 
+/// How much of time a model has seen: what it can tell apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// The level only: less than two days.
+    #[default]
+    Level,
+    /// The hours of the day: at least two days.
+    Daily,
+    /// The days of the week: at least two weeks.
+    Weekly,
+}
+
+impl Tier {
+    /// Its word in JSON and on the page.
+    pub fn word(self) -> &'static str {
+        match self {
+            Tier::Level => "level",
+            Tier::Daily => "daily",
+            Tier::Weekly => "weekly",
+        }
+    }
+}
+
 /// Which way a feature moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -112,6 +136,9 @@ pub struct Incident {
     pub normal: Vec<String>,
     /// Why a person was or was not called.
     pub reason: String,
+    /// What the model in use has seen; `None` while there is none.
+    #[serde(default)]
+    pub tier: Option<Tier>,
 }
 
 /// JSON has no NaN: serde_json writes null for it, and an incident must come back from the store all the same.

@@ -42,5 +42,7 @@ pub mod clock;
 
 pub mod log;
 
+pub use observer::observer_state;
+
 #[cfg(test)]
 mod tests;

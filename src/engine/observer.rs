@@ -22,6 +22,11 @@ const SAVE_EVERY: Duration = Duration::from_mins(5);
 /// Its clock.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The name in history of the snapshot of the observer of that alias.
+pub fn observer_state(alias: &str) -> String {
+    format!("observer:{alias}")
+}
+
 /// An observer at run time.
 pub(crate) struct ObserverTask {
     /// The plugin.
@@ -157,7 +162,7 @@ impl ObserverTask {
     }
 
     fn state_name(&self) -> String {
-        format!("observer:{}", self.origin)
+        observer_state(&self.origin)
     }
 
     fn restore(&mut self) {

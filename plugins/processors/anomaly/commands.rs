@@ -66,6 +66,7 @@ impl Anomaly {
                 group.undo();
                 Some(Ok(format!("{} watches as before the last new normal", group.name())))
             }
+            Command::Backfilled { incidents, .. } => Some(self.backfilled(incidents)),
             Command::Train { .. } => Some(self.train(now_ms)),
         }
     }
@@ -106,7 +107,10 @@ impl Group {
         self.keep_before();
         self.accepted = true;
         let time_ms = now_ms.max(self.last_ms);
+        self.accepted_ms = time_ms;
+        let tier = self.tier();
         Some(open.end_as_normal(time_ms, "accepted by command".to_owned(), &self.owner))
+            .map(|change| Incident { tier, ..change })
     }
 
     /// Takes back the last new normal: levels, model and boundaries as they were before it.
@@ -116,6 +120,7 @@ impl Group {
             self.levels = before.levels;
             self.used = before.used;
             self.accepted = false;
+            self.accepted_ms = i64::MIN;
         }
     }
 }

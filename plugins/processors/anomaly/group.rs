@@ -15,12 +15,12 @@ use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
 use super::signals::{LIMIT_FRAMES, Signals};
 use super::suspects::Tracker;
-use super::train::{Boundaries, Job, Model, Options, Raw, Trained, doubt, youth};
+use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
 use super::treat::{Measure, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
 use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
-use sentinel_contract::trainer::{Pending, Polled, Trainer};
+use sentinel_contract::trainer::{Pending, Trainer};
 use sentinel_contract::{Events, Incident};
 
 /// A boundary stands still for an open incident, this long.
@@ -56,7 +56,7 @@ pub(super) enum Training {
     /// Asked for once the group has learnt from so many frames, and not before this time.
     Due { at_ms: i64 },
     /// On the training thread, with frames up to this time.
-    Running { upto_ms: i64, job: Pending<Result<Trained, String>> },
+    Running { upto_ms: i64, job: Pending<Result<Trained, Refusal>> },
 }
 
 /// A model in use, with its boundaries.
@@ -75,7 +75,7 @@ pub(super) struct Group {
     pub history_name: String,
     pub labels: Vec<(String, String)>,
     pub levels: Vec<Levels>,
-    recent: VecDeque<Frame>,
+    pub recent: VecDeque<Frame>,
     pub used: Option<InUse>,
     pub training: Training,
     /// Why the last training came to nothing.
@@ -94,6 +94,8 @@ pub(super) struct Group {
     pub incidents: u64,
     /// Taken as the new normal: nothing new is opened until it was quiet once.
     pub accepted: bool,
+    /// When that was last.
+    pub accepted_ms: i64,
     /// What it was before the last new normal, for `undo`.
     pub before: Option<Box<Before>>,
     pub excluded: Vec<Range<i64>>,
@@ -154,6 +156,7 @@ impl Group {
             worst: Raw::default(),
             incidents: 0,
             accepted: false,
+            accepted_ms: i64::MIN,
             before: None,
             excluded: Vec::new(),
             spoken: 0,
@@ -213,7 +216,7 @@ impl Group {
             robust_z: judgement.robust_z,
             blind,
         });
-        events.extend(announce(changes, shared));
+        events.extend(self.announce(changes, shared));
         events
     }
 
@@ -235,8 +238,9 @@ impl Group {
             incident::step(&mut self.incident, &mut self.past, &verdict, &self.owner, shared.rules);
         if end == Some(End::Accepted) {
             self.spoken = 0; // it has to speak steadily again before it can fall silent
+            self.accepted_ms = time_ms;
         }
-        announce(changes, shared)
+        self.announce(changes, shared)
     }
 
     pub(super) fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
@@ -336,6 +340,7 @@ impl Group {
             (Some(end), Some(open)) => {
                 self.accepted = end == End::Accepted;
                 if self.accepted {
+                    self.accepted_ms = judgement.verdict.time_ms;
                     self.keep_before();
                 }
                 let until = judgement.verdict.time_ms.min(open.since_ms + STILL_MS);
@@ -389,7 +394,7 @@ impl Group {
     }
 
     /// Trains on nothing of this time; what touches the last one is joined to it.
-    fn exclude(&mut self, times: Range<i64>) {
+    pub(super) fn exclude(&mut self, times: Range<i64>) {
         match self.excluded.last_mut() {
             Some(last) if times.start <= last.end => last.end = last.end.max(times.end),
             _ => {
@@ -426,78 +431,6 @@ impl Group {
         }
     }
 
-    /// Asks for a model when one is due.
-    fn ask(&mut self, time_ms: i64, shared: &Shared) {
-        let Training::Due { at_ms } = self.training else { return };
-        let first_look = at_ms == i64::MIN; // history may know this group from before
-        let enough = self.learnt_frames >= shared.options.min_frames as u64;
-        if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
-            return;
-        }
-        self.submit(time_ms, shared);
-    }
-
-    /// Hands a job to the training thread: frames up to `upto_ms`.
-    pub(super) fn submit(&mut self, upto_ms: i64, shared: &Shared) {
-        let excluded = self.excluded.clone();
-        let outside = |frame: &&Frame| !excluded.iter().any(|times| times.contains(&frame.time_ms));
-        let recent = self.recent.iter().filter(outside).cloned().collect();
-        let job = Job {
-            signals: Arc::clone(&shared.signals),
-            history: Arc::clone(&shared.history),
-            name: self.history_name.clone(),
-            upto_ms,
-            excluded,
-            recent,
-            options: shared.options.clone(),
-        };
-        let job = shared.trainer.submit(move || job.run());
-        self.training = Training::Running { upto_ms, job };
-    }
-
-    /// Takes a model that is due to be used.
-    fn fetch(&mut self, time_ms: i64, shared: &Shared) {
-        let Training::Running { upto_ms, job } = &self.training else { return };
-        let interval = shared.options.interval_ms;
-        if time_ms < upto_ms + EFFECT_FRAMES * interval {
-            return;
-        }
-        let polled = job.poll();
-        let upto_ms = *upto_ms;
-        let again = |frames: i64| Training::Due { at_ms: upto_ms + frames * interval };
-        match polled {
-            Polled::Working => (),
-            Polled::Ready(Ok(trained)) => {
-                let frames = (trained.model.frames as i64).min(shared.retrain_ms / interval);
-                self.training = again(frames.max(1));
-                self.use_model(trained, time_ms);
-            }
-            Polled::Ready(Err(reason)) => {
-                self.refused = Some(reason);
-                let frames = shared.options.min_frames as i64 - self.learnt_frames as i64;
-                self.training = again(frames.max(LIMIT_FRAMES as i64));
-            }
-            Polled::Failed => {
-                self.refused = Some("the training failed".to_owned());
-                self.training = again(shared.options.min_frames as i64);
-            }
-        }
-    }
-
-    fn use_model(&mut self, trained: Trained, time_ms: i64) {
-        let Trained { model, boundaries } = trained;
-        if self.used.is_none() {
-            tracing::info!(
-                group = self.owner.group,
-                frames = model.frames,
-                boundary = boundaries.frame.bound(),
-                "ready"
-            );
-        }
-        self.refused = None;
-        self.used = Some(InUse { model, boundaries, since_ms: time_ms });
-    }
-
     /// The frames of history after the last one of a snapshot: what was seen but not saved.
     pub(super) fn catch_up(&mut self, shared: &Shared) {
         let from = self.last_ms.saturating_add(1);
@@ -516,13 +449,14 @@ impl Group {
             self.remember(frame, shared);
         }
     }
-}
 
-/// Changes of state go to history and out.
-fn announce(mut changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
-    for change in &mut changes {
-        shared.changes.join(change);
-        shared.history.record_incident(change);
+    /// Changes of state go to history and out.
+    fn announce(&self, mut changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
+        for change in &mut changes {
+            change.tier = self.tier();
+            shared.changes.join(change);
+            shared.history.record_incident(change);
+        }
+        if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
     }
-    if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
 }

@@ -265,6 +265,7 @@ impl Open {
             models: self.models.clone(),
             contributions: self.contributions.clone(),
             suspects: Vec::new(),
+            tier: None,
             changes: Vec::new(),
             normal: self.normal.clone(),
             reason,

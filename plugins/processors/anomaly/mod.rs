@@ -9,23 +9,29 @@
 
 mod changes;
 mod commands;
+mod due;
 mod emit;
 mod explain;
 mod frame;
 mod group;
 mod incident;
 mod joint;
+mod past;
 mod presets;
+mod rows;
 mod score;
 mod signals;
 mod state;
 mod status;
 mod suspects;
+mod tier;
 mod train;
+mod training;
 mod treat;
 mod unit;
 mod verdict;
 mod views;
+mod worse;
 
 #[cfg(test)]
 mod tests;

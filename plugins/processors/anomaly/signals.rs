@@ -125,7 +125,7 @@ pub(super) struct Column {
     labels: Vec<(String, GlobMatcher)>,
     pub aggregate: Aggregate,
     pub over_time: Aggregate,
-    source: (String, BTreeMap<String, String>),
+    pub source: (String, BTreeMap<String, String>),
 }
 
 impl Column {

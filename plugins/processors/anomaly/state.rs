@@ -49,10 +49,19 @@ struct SavedGroup {
     worst: Raw,
     incidents: u64,
     accepted: bool,
+    /// Of earlier agents: unknown.
+    #[serde(default = "never")]
+    accepted_ms: i64,
+    #[serde(default)]
+    refused: Option<String>,
     excluded: Vec<Range<i64>>,
     spoken: u64,
     zeros: u32,
     last_ms: i64,
+}
+
+fn never() -> i64 {
+    i64::MIN
 }
 
 /// Writes all groups that have spoken.
@@ -97,6 +106,8 @@ fn save_group(group: &Group) -> SavedGroup {
         worst: group.worst,
         incidents: group.incidents,
         accepted: group.accepted,
+        accepted_ms: group.accepted_ms,
+        refused: group.refused.clone(),
         excluded: group.excluded.clone(),
         spoken: group.spoken,
         zeros: group.zeros,
@@ -152,6 +163,8 @@ fn restore_group(
     group.worst = saved.worst;
     group.incidents = saved.incidents;
     group.accepted = saved.accepted;
+    group.accepted_ms = saved.accepted_ms;
+    group.refused = saved.refused;
     group.excluded = saved.excluded;
     group.spoken = saved.spoken;
     group.zeros = saved.zeros;

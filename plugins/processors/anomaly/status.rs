@@ -65,11 +65,13 @@ pub(super) fn group(group: &Group, present: &Present, shared: &Shared) -> Value 
         "time_ms": time_ms,
         "training": matches!(group.training, Training::Running { .. }),
         "training_refused": group.refused,
+        "training_due_ms": group.due_ms(),
         "model": group.used.as_ref().map(|used| json!({
             "since_ms": used.since_ms,
             "frames": used.model.frames,
             "from_ms": used.model.from_ms,
             "upto_ms": used.model.upto_ms,
+            "tier": used.model.tier,
         })),
         "score": last.and_then(|last| last.score),
         "models": models(group),

@@ -6,6 +6,7 @@ mod learning;
 mod robustness;
 mod states;
 mod stories;
+mod training;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

@@ -7,17 +7,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sentinel_contract::history::{Frame, History};
+use sentinel_contract::incident::Tier;
 use sentinel_models::ModelError;
 use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
 use super::joint::{JOINT, Joint, Votes};
+use super::rows;
 use super::score::{Boundary, Scale, Trailing, WINDOW, tail_bound};
 use super::signals::Signals;
+use super::tier;
 use super::treat::{Learned, Measure, Sample, Unit, learn, measure};
 use super::views::{Ensemble, Largest, Levels};
+use super::worse::{self, Against};
 
-/// Rows the models are fitted on; more are thinned evenly (a forest reads 25,600 values at most anyway).
+/// Rows the joint models are fitted on; of more, `rows` chooses (a forest reads 25,600 values at most anyway).
 const MAX_ROWS: usize = 4096;
 /// Frames read from history at once, and at all.
 const CHUNK_FRAMES: i64 = 2000;
@@ -42,6 +46,9 @@ pub(super) struct Model {
     /// Time of the first and the last of them.
     pub from_ms: i64,
     pub upto_ms: i64,
+    /// What that time tells apart.
+    #[serde(default)]
+    pub tier: Tier,
 }
 
 /// The boundaries of every score.
@@ -138,17 +145,39 @@ pub(super) struct Job {
     /// Used when history has less.
     pub recent: Vec<Frame>,
     pub options: Options,
+    /// The model in use, which the new one must not be worse than.
+    pub against: Option<Against>,
+}
+
+/// Why a training came to nothing.
+#[derive(Debug, PartialEq)]
+pub(super) enum Refusal {
+    /// There is too little to learn from yet.
+    TooFew(String),
+    /// It failed.
+    Failed(String),
+    /// The model in use is better.
+    Worse(String),
 }
 
 impl Job {
-    /// Reads, learns, fits.
-    pub(super) fn run(self) -> Result<Trained, String> {
-        let stored = self.stored().map_err(|error| format!("cannot read history: {error:#}"))?;
+    /// Reads, learns, fits, compares.
+    pub(super) fn run(self) -> Result<Trained, Refusal> {
+        let stored = self
+            .stored()
+            .map_err(|error| Refusal::Failed(format!("cannot read history: {error:#}")))?;
         let frames = if stored.len() >= self.recent.len() { &stored } else { &self.recent };
         if frames.len() < self.options.min_frames {
-            return Err(format!("{} of {} frames", frames.len(), self.options.min_frames));
+            let words = format!("{} of {} frames", frames.len(), self.options.min_frames);
+            return Err(Refusal::TooFew(words));
         }
-        fit(&self.signals, frames, &self.options).map_err(|error| error.to_string())
+        let trained = fit(&self.signals, frames, &self.options)
+            .map_err(|error| Refusal::Failed(error.to_string()))?;
+        let worse = self
+            .against
+            .as_ref()
+            .and_then(|old| worse::than(old, &trained, &self.signals, frames, &self.options));
+        worse.map_or(Ok(trained), |reason| Err(Refusal::Worse(reason)))
     }
 
     fn stored(&self) -> anyhow::Result<Vec<Frame>> {
@@ -193,9 +222,9 @@ pub(super) fn fit(
     };
     let youth = youth(from_ms, upto_ms);
     let wider = (youth, doubt(frames.len()));
-    let stride = frames.len().div_ceil(MAX_ROWS);
+    let chosen = rows::chosen(frames, MAX_ROWS, options.seed);
     let mut learned = Vec::with_capacity(signals.signals.len());
-    let mut rows = vec![Vec::new(); frames.len().div_ceil(stride)];
+    let mut rows = vec![Vec::new(); chosen.len()];
     let mut alarms = vec![0.0; frames.len()];
     let mut largest = vec![Largest::default(); frames.len()];
     for (index, signal) in signals.signals.iter().enumerate() {
@@ -210,7 +239,7 @@ pub(super) fn fit(
         let mut measured: Vec<Measure> = (samples.iter())
             .map(|one| measure(signal, &facts, one.value, one.volume, one.now.short, youth))
             .collect();
-        facts.bound = bound_of(measured.iter().step_by(stride), options.share);
+        facts.bound = bound_of(chosen.iter().map(|at| &measured[*at]), options.share);
         for (worst, one) in alarms.iter_mut().zip(&mut measured) {
             one.score /= facts.bound;
             *worst = alarm([*one].into_iter()).max(*worst);
@@ -219,8 +248,8 @@ pub(super) fn fit(
             let unit = Unit::of(signal, facts.center, one.volume);
             frame.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
         }
-        for (row, one) in rows.iter_mut().zip(measured.iter().step_by(stride)) {
-            row.push(one.z);
+        for (row, at) in rows.iter_mut().zip(&chosen) {
+            row.push(measured[*at].z);
         }
         learned.push(Some(facts));
     }
@@ -234,9 +263,10 @@ pub(super) fn fit(
         frame: Trailing::fortnight(options.frame_share, raw()),
         days: Trailing::days(raw()),
         joint: (0..JOINT).map(of_joint).collect(),
-        robust_z: Boundary::new(Scale::Ratio, options.share, alarms.into_iter().step_by(stride)),
+        robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
     };
-    let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms };
+    let tier = tier::of(frames.iter().map(|frame| frame.time_ms));
+    let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms, tier };
     Ok(Trained { model, boundaries })
 }
 
@@ -253,7 +283,7 @@ pub(super) fn alarm(measures: impl Iterator<Item = Measure>) -> f64 {
 }
 
 /// The values of one signal with the levels before each.
-fn replay_level(
+pub(super) fn replay_level(
     frames: &[Frame],
     signal: usize,
     volume: Option<usize>,

@@ -31,7 +31,7 @@ const SIZE_FLOOR: f64 = 0.001;
 /// The windows of the levels: the option `level_frames` times these.
 const SHORT: usize = 1;
 const MIDDLE: usize = 4;
-const LONG: usize = 24;
+pub(super) const LONG: usize = 24;
 /// Recent values that make a level.
 pub(super) const LEAST_LEVEL: usize = 5;
 

@@ -67,13 +67,7 @@ pub(crate) fn replay(
     kind_of: KindOf,
     sink: &mut dyn Sink,
 ) -> Result<Vec<String>> {
-    let wanted = Wanted {
-        selectors: readers.iter().flat_map(|reader| selectors(&reader.config)).collect(),
-        labels: vec![("host".to_owned(), plan.host.to_string())],
-        from_ms,
-        to_ms,
-        max_samples: MAX_SAMPLES,
-    };
+    let wanted = wanted(plan, readers, (from_ms, to_ms), MAX_SAMPLES);
     let mut export = Export::new(options(url), wanted, kind_of)
         .map_err(|errors| anyhow!("--from-url {url}: {}", errors[0]))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,20 +75,7 @@ pub(crate) fn replay(
     let (mut samples, mut now) = (0, None);
     while let Some(part) = runtime.block_on(export.next())? {
         samples += part.samples.len();
-        for second in
-            part.samples.chunk_by(|a, b| a.time_ms.div_euclid(1000) == b.time_ms.div_euclid(1000))
-        {
-            let at = second[0].time_ms.div_euclid(1000);
-            for second in now.map_or(at, |now| now + 1)..=at {
-                driver.tick(second * 1000, sink)?;
-            }
-            now = Some(at);
-            let events = Events::Metrics(second.to_vec());
-            let batch = Batch::new("replay".into(), events);
-            for reader in readers {
-                driver.show(reader.watcher, &batch, sink)?;
-            }
-        }
+        play(driver, readers, &part.samples, &mut now, sink)?;
         bar.add(((part.span_ms.1 - part.span_ms.0) / 1000).unsigned_abs());
     }
     drop(bar);
@@ -105,6 +86,45 @@ pub(crate) fn replay(
         plan.host
     );
     Ok(vec![format!("{samples} samples")])
+}
+
+/// The readers' metrics of this host.
+pub(crate) fn wanted(
+    plan: &Plan,
+    readers: &[Reader],
+    (from_ms, to_ms): (i64, i64),
+    max_samples: usize,
+) -> Wanted {
+    Wanted {
+        selectors: readers.iter().flat_map(|reader| selectors(&reader.config)).collect(),
+        labels: vec![("host".to_owned(), plan.host.to_string())],
+        from_ms,
+        to_ms,
+        max_samples,
+    }
+}
+
+/// Shows the readers samples in the order of their times, and ticks every second from `now` on.
+pub(crate) fn play(
+    driver: &mut Driver,
+    readers: &[Reader],
+    samples: &[Metric],
+    now: &mut Option<i64>,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let seconds = samples.chunk_by(|a, b| a.time_ms.div_euclid(1000) == b.time_ms.div_euclid(1000));
+    for second in seconds {
+        let at = second[0].time_ms.div_euclid(1000);
+        for second in now.map_or(at, |now| now + 1)..=at {
+            driver.tick(second * 1000, sink)?;
+        }
+        *now = Some(at);
+        let batch = Batch::new("replay".into(), Events::Metrics(second.to_vec()));
+        for reader in readers {
+            driver.show(reader.watcher, &batch, sink)?;
+        }
+    }
+    Ok(())
 }
 
 fn selectors(config: &Config) -> Vec<Selector> {

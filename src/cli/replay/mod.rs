@@ -6,10 +6,10 @@
 mod compare;
 mod files;
 mod folder;
-mod history;
+pub(crate) mod history;
 mod report;
 mod scores;
-mod series;
+pub(crate) mod series;
 mod table;
 #[cfg(test)]
 mod tests;

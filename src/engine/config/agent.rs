@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use sentinel_contract::units::{Period, Size};
+use sentinel_contract::units::{Period, Secret, Size};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+/// The longest past that is read: six weeks.
+const MOST_BACKFILL_S: u64 = 42 * 86_400;
 
 /// `[agent]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -28,6 +32,39 @@ pub struct Agent {
     pub shutdown_timeout: Period,
     /// How long frames and incidents are kept in the embedded store.
     pub history_retention: Period,
+    /// How far back a detector's past is read from a backend at its first start.
+    pub backfill: Backfill,
+    /// Where that is; the address of the first output that can be read, when empty.
+    pub backfill_url: Secret,
+}
+
+/// The option `backfill`: a duration, or "off".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backfill(pub Option<Period>);
+
+impl<'de> Deserialize<'de> for Backfill {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DurationOrOff)
+    }
+}
+
+struct DurationOrOff;
+
+impl Visitor<'_> for DurationOrOff {
+    type Value = Backfill;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a duration such as \"6w\", or \"off\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Backfill, E> {
+        if text == "off" {
+            return Ok(Backfill(None));
+        }
+        let period =
+            text.parse().map_err(|error: String| E::custom(format!("{error}, nor \"off\"")))?;
+        Ok(Backfill(Some(period)))
+    }
 }
 
 impl Default for Agent {
@@ -42,6 +79,8 @@ impl Default for Agent {
             memory: Size(32 << 20),
             shutdown_timeout: Period::secs(10),
             history_retention: Period::secs(30 * 86_400),
+            backfill: Backfill(Some(Period::secs(MOST_BACKFILL_S))),
+            backfill_url: Secret::new(""),
         }
     }
 }
@@ -57,6 +96,8 @@ pub const AGENT_OPTIONS: &[&str] = &[
     "memory",
     "shutdown_timeout",
     "history_retention",
+    "backfill",
+    "backfill_url",
 ];
 
 impl Agent {
@@ -77,6 +118,14 @@ impl Agent {
         }
         if self.history_retention.0.as_secs() < 3600 {
             found.push(("history_retention", "must be at least 1h"));
+        }
+        let past = self.backfill.0.map(|past| past.0.as_secs());
+        if past.is_some_and(|past| !(3600..=MOST_BACKFILL_S).contains(&past)) {
+            found.push(("backfill", "must be 1h to 6w, or \"off\""));
+        }
+        let url = self.backfill_url.reveal();
+        if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
+            found.push(("backfill_url", "must be an address such as \"http://127.0.0.1:8428\""));
         }
         found
     }

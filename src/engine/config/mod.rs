@@ -22,7 +22,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use agent::{AGENT_OPTIONS, Agent, WEB_OPTIONS, Web};
+pub use agent::{AGENT_OPTIONS, Agent, Backfill, WEB_OPTIONS, Web};
 pub use common::{Common, Role};
 pub use interpolate::Environment;
 pub use plan::{Plan, Registry, Shared, Spec};

@@ -36,6 +36,13 @@ function conditions(status, groups, incidents) {
     const when = waits.length ? `, ready in ${roughly(Math.max(...waits))}` : '';
     found.push({ tone: 'info', text: `learning${when}`, more: named(learning) });
   }
+  const past = status.backfill ?? {};
+  if (past.state === 'reading') {
+    const share = Math.floor((100 * (past.at_ms - past.from_ms)) / Math.max(1, past.upto_ms - past.from_ms));
+    found.push({ tone: 'info', text: `reading the past, ${share} %`, more: 'from the metrics backend; then the models know it' });
+  } else if (past.state === 'waiting' || past.state === 'failed') {
+    found.push({ tone: 'note', text: 'the past cannot be read now', more: past.reason });
+  }
   const notes = (status.plugins ?? []).reduce((sum, plugin) => sum + Object.keys(plugin.notes ?? {}).length, 0);
   if (notes) found.push({ tone: 'note', text: `${count(notes, 'thing')} to mend`, more: 'see the notes of the plugins' });
   return found;

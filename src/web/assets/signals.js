@@ -6,6 +6,7 @@ import { ask, clock, duration, el, inUnit, isNumber, number, roughly, setText, u
 const MAX_POINTS = 5000;
 const HEIGHT = 108;
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power); // steps of an axis in bytes
+const TIERS = { level: 'knows the level', daily: 'knows the hours of the day', weekly: 'knows the days of the week' };
 const groups = new Map(); // detector and group -> everything about it
 let shownMs = 3600e3;
 let colors = {};
@@ -65,6 +66,9 @@ function update(group, report) {
   group.chip.dataset.tone = { ready: 'good', learning: 'info', blind: 'warn' }[report.state] ?? 'info';
   const told = report.state === 'waiting' ? ['none of its metrics has come yet'] : [];
   if (report.state === 'learning' && isNumber(report.readyInMs)) told.push(`ready in ${roughly(report.readyInMs)}`);
+  if (report.tier) told.push(TIERS[report.tier] ?? report.tier);
+  if (isNumber(report.trainedMs)) told.push(`model ${roughly(Math.max(0, Date.now() - report.trainedMs))} old`);
+  if (report.refused) told.push(`kept: ${report.refused}`);
   if (isNumber(report.learntFrames)) told.push(`learned from ${number(report.learntFrames)} frames`);
   if (isNumber(report.intervalMs)) told.push(`a frame every ${duration(report.intervalMs)}`);
   setText(group.facts, told.join(' · '));

@@ -23,6 +23,7 @@ fn changes(key: &str, from: i64, to: i64, states: &[State]) -> Vec<Incident> {
         models: Vec::new(),
         contributions: Vec::new(),
         suspects: Vec::new(),
+        tier: None,
         changes: Vec::new(),
         normal: Vec::new(),
         reason: String::new(),

@@ -1,0 +1,310 @@
+//! How models come to be: tiers, rows, the time of day, and models that are not taken.
+
+use sentinel_contract::Command;
+use sentinel_contract::command::Past;
+use sentinel_contract::incident::Tier;
+
+use super::super::signals::Signals;
+use super::super::train::{Options, Trained, fit};
+use super::super::worse::{self, Against};
+use super::super::{due, rows, tier};
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const WEEK_MS: i64 = 7 * DAY_MS;
+
+fn at(time_ms: i64) -> Frame {
+    Frame { time_ms, values: Vec::new(), score: f64::NAN }
+}
+
+fn minutes(range: std::ops::Range<i64>) -> impl Iterator<Item = i64> {
+    range.map(|minute| START_MS + minute * 60_000)
+}
+
+#[test]
+fn a_tier_is_reached_when_the_training_has_seen_so_much_of_time() {
+    for (minutes_seen, expected) in [
+        (0, Tier::Level),
+        (1, Tier::Level),
+        (1440, Tier::Level),
+        (2 * 1440, Tier::Daily),
+        (13 * 1440, Tier::Daily),
+        (14 * 1440, Tier::Weekly),
+    ] {
+        assert_eq!(tier::of(minutes(0..minutes_seen)), expected, "{minutes_seen} minutes");
+    }
+}
+
+#[test]
+fn two_days_with_weeks_between_them_are_no_weeks() {
+    let split = minutes(0..1440).chain(minutes(20 * 1440..22 * 1440));
+    assert_eq!(tier::of(split), Tier::Daily);
+}
+
+#[test]
+fn rare_hours_of_the_week_keep_their_rows() {
+    // A week of office hours, ten minutes of a Sunday among them.
+    let times = minutes(0..5 * 1440).filter(|time| (9..17).contains(&(time / HOUR_MS % 24)));
+    let sunday = START_MS + 6 * DAY_MS + 3 * HOUR_MS;
+    let mut frames: Vec<Frame> = times.map(at).collect();
+    frames.extend((0..10).map(|minute| at(sunday + minute * 60_000)));
+    let chosen = rows::chosen(&frames, 500, 42);
+    assert_eq!(chosen.len(), 500);
+    assert!(chosen.is_sorted() && chosen.windows(2).all(|pair| pair[0] < pair[1]));
+    let of_sunday = chosen.iter().filter(|at| frames[**at].time_ms >= sunday).count();
+    assert_eq!(of_sunday, 10, "an even thinning would leave two");
+    let mut hours = [0_u32; 168];
+    for at in &chosen {
+        hours[(frames[*at].time_ms / HOUR_MS % 168) as usize] += 1;
+    }
+    let office: Vec<u32> = hours.into_iter().filter(|rows| *rows > 0 && *rows != 10).collect();
+    assert!(office.iter().all(|rows| (12..=13).contains(rows)), "{office:?}");
+}
+
+#[test]
+fn few_frames_are_all_rows_and_the_same_frames_give_the_same_rows() {
+    let frames: Vec<Frame> = minutes(0..3000).map(at).collect();
+    assert_eq!(rows::chosen(&frames, 3000, 1), (0..3000).collect::<Vec<_>>());
+    let chosen = rows::chosen(&frames, 500, 1);
+    assert_eq!(chosen, rows::chosen(&frames, 500, 1));
+    assert_ne!(chosen, rows::chosen(&frames, 500, 2));
+    // A day later most of what was chosen still is.
+    let later: Vec<Frame> = minutes(300..3300).map(at).collect();
+    let times = |frames: &[Frame], chosen: &[usize]| -> Vec<i64> {
+        chosen
+            .iter()
+            .map(|at| frames[*at].time_ms)
+            .filter(|time| *time >= later[0].time_ms)
+            .collect()
+    };
+    let (was, is) = (times(&frames, &chosen), times(&later, &rows::chosen(&later, 500, 1)));
+    let kept = was.iter().filter(|time| is.contains(time)).count();
+    assert!(kept * 10 >= was.len() * 8, "{kept} of {}", was.len());
+}
+
+#[test]
+fn a_fleet_does_not_train_in_the_same_minute_and_each_host_does_at_its_own_time_of_day() {
+    let mut minutes_of_day = Vec::new();
+    for host in 0..200 {
+        let phase = due::phase(&format!("web{host:03}"), "host", "", DAY_MS);
+        assert!((0..DAY_MS / 4).contains(&phase));
+        let due = |upto_ms, frames| due::next(upto_ms, frames, 60_000, (DAY_MS, phase));
+        let first = due(START_MS, 1440);
+        assert!((START_MS + DAY_MS / 2..=START_MS + 3 * DAY_MS / 2).contains(&first));
+        assert_eq!(due(first, 2880), first + DAY_MS, "the same time the next day");
+        assert_eq!(due(first + 60_000, 2880), first + DAY_MS, "however late it was asked for");
+        minutes_of_day.push(first / 60_000 % 1440);
+    }
+    minutes_of_day.sort_unstable();
+    let most = minutes_of_day.chunk_by(|a, b| a == b).map(<[i64]>::len).max();
+    assert!(most <= Some(5), "{most:?} of 200 hosts in one minute");
+    assert_eq!(
+        due::next(START_MS, 120, 60_000, (DAY_MS, 7)),
+        START_MS + 2 * HOUR_MS,
+        "a young one"
+    );
+    assert_ne!(due::phase("a", "host", "", DAY_MS), due::phase("a", "web", "", DAY_MS));
+}
+
+fn options() -> Options {
+    Options {
+        level_frames: 8,
+        min_frames: 60,
+        window_ms: WEEK_MS,
+        interval_ms: 60_000,
+        share: 0.002,
+        frame_share: 0.0035,
+        seed: 42,
+    }
+}
+
+/// A site's frames: so many times as unsteady as usual, at a rate of its own.
+fn frames(signals: &Signals, seed: u64, rate: f64, unsteady: f64) -> Vec<Frame> {
+    let mut site = Site::new(seed, rate);
+    let frame = |time_ms: i64| {
+        let window = site.next().times((unsteady * site.rng.normal()).exp());
+        let features = window.features();
+        let columns: Vec<f64> = (signals.columns.iter())
+            .map(|column| {
+                let found = features.iter().find(|(name, _)| *name == column.source.0);
+                found.map_or(f64::NAN, |(_, value)| *value)
+            })
+            .collect();
+        let values = signals.signals.iter().map(|signal| signal.value(&columns)).collect();
+        Frame { time_ms, values, score: f64::NAN }
+    };
+    minutes(0..400).map(frame).collect()
+}
+
+fn web() -> Signals {
+    let config: Config = toml::from_str("preset = \"web\"").unwrap();
+    config.preset.signals()
+}
+
+fn against(trained: Trained) -> Against {
+    Against { model: trained.model, boundaries: trained.boundaries, other_world: false }
+}
+
+/// A model of a steadier time than the one that is asked about, and one of that time.
+fn steady_and_not(signals: &Signals) -> (Vec<Frame>, Trained, Trained) {
+    let now = frames(signals, 5, 200.0, 0.6);
+    let steady = fit(signals, &frames(signals, 6, 200.0, 0.02), &options()).unwrap();
+    let fitting = fit(signals, &now, &options()).unwrap();
+    (now, steady, fitting)
+}
+
+#[test]
+fn a_louder_model_is_worse_and_a_quieter_one_is_not() {
+    let signals = web();
+    let (now, steady, fitting) = steady_and_not(&signals);
+    let (steady_in_use, fitting_in_use) = (fit_again(&steady), fit_again(&fitting));
+    let reason = worse::than(&against(fitting_in_use), &steady, &signals, &now, &options());
+    let reason = reason.expect("it is louder");
+    assert!(reason.contains("% of the newest 80 frames beyond its boundary"), "{reason}");
+    assert_eq!(worse::than(&against(steady_in_use), &fitting, &signals, &now, &options()), None);
+}
+
+/// The same once more: `Trained` is not cloned elsewhere.
+fn fit_again(trained: &Trained) -> Trained {
+    Trained { model: trained.model.clone(), boundaries: trained.boundaries.clone() }
+}
+
+#[test]
+fn a_new_normal_and_an_old_age_let_a_louder_model_in() {
+    let signals = web();
+    let (now, steady, fitting) = steady_and_not(&signals);
+    let mut old = against(fitting);
+    old.other_world = true;
+    assert_eq!(worse::than(&old, &steady, &signals, &now, &options()), None);
+    old.other_world = false;
+    old.model.upto_ms = steady.model.upto_ms - WEEK_MS;
+    assert_eq!(worse::than(&old, &steady, &signals, &now, &options()), None);
+}
+
+#[test]
+fn a_model_that_forgot_a_signal_that_is_there_is_worse() {
+    let signals = web();
+    let now = frames(&signals, 5, 200.0, 0.1);
+    let old = fit(&signals, &now, &options()).unwrap();
+    let mut gaps = now.clone();
+    let latency = signals.signals.iter().position(|one| one.name == "latency_p95").unwrap();
+    for frame in &mut gaps[..300] {
+        frame.values[latency] = f64::NAN;
+    }
+    let new = fit(&signals, &gaps, &options()).unwrap();
+    let reason = worse::than(&against(old), &new, &signals, &gaps, &options());
+    assert_eq!(reason.as_deref(), Some("it does not know latency_p95"));
+    let now_gone = frames(&signals, 5, 200.0, 0.1);
+    let old = fit(&signals, &now_gone, &options()).unwrap();
+    for frame in &mut gaps {
+        frame.values[latency] = f64::NAN;
+    }
+    let new = fit(&signals, &gaps, &options()).unwrap();
+    assert_eq!(worse::than(&against(old), &new, &signals, &gaps, &options()), None, "it is gone");
+}
+
+#[test]
+fn a_model_that_says_the_same_of_every_frame_is_broken_whatever_was_accepted() {
+    let signals = web();
+    let now = frames(&signals, 5, 200.0, 0.1);
+    let mut old = against(fit(&signals, &now, &options()).unwrap());
+    let mut new = fit(&signals, &now, &options()).unwrap();
+    assert_eq!(worse::than(&old, &new, &signals, &now, &options()), None);
+    for learned in new.model.learned.iter_mut().flatten() {
+        (learned.level_scale, learned.base_scale) = (1e300, 1e300);
+    }
+    old.other_world = true;
+    let reason = worse::than(&old, &new, &signals, &now, &options());
+    assert_eq!(reason.as_deref(), Some("isolation_forest says the same of every frame"));
+}
+
+#[test]
+fn a_worse_model_is_not_taken_which_is_said_and_tried_again() {
+    let (mut rig, mut site) = live(3, 20.0, 0.01, 70);
+    let first = rig.detector.groups[0].used.as_ref().unwrap().model.clone();
+    // Somebody loses the past of a signal: it was there, and is there again.
+    let at = rig.detector.shared.names.iter().position(|name| name == "latency_p95").unwrap();
+    let lose = |rig: &Rig| {
+        let mut stored = rig.history.frames.lock().unwrap();
+        let all = stored.get_mut("web/nginx").unwrap();
+        let kept = all.len() - 30;
+        all.values_mut().take(kept).for_each(|frame| frame.values[at] = f64::NAN);
+    };
+    let windows = |rig: &mut Rig, site: &mut Site, count: usize| {
+        for _ in 0..count {
+            let window = site.next();
+            rig.window("nginx", &window.features());
+        }
+    };
+    windows(&mut rig, &mut site, 49);
+    lose(&rig);
+    windows(&mut rig, &mut site, 10);
+    let group = &rig.detector.groups[0];
+    assert_eq!(group.used.as_ref().unwrap().model, first, "the old one stays");
+    let status = rig.detector.status();
+    let refused = status["groups"][0]["training_refused"].as_str().unwrap().to_owned();
+    assert_eq!(refused, "the new model is worse: it does not know latency_p95");
+    assert!(status["groups"][0]["training_due_ms"].as_i64().unwrap() > rig.now_ms);
+    let snapshot = rig.detector.snapshot().unwrap();
+    let again = rig.restarted(&snapshot).detector.status();
+    assert_eq!(again["groups"][0]["training_refused"], refused.as_str(), "after a restart too");
+    windows(&mut rig, &mut site, 70);
+    let status = rig.detector.status();
+    assert_eq!(status["groups"][0]["training_refused"], serde_json::Value::Null);
+    assert_ne!(rig.detector.groups[0].used.as_ref().unwrap().model, first);
+}
+
+#[test]
+fn a_past_that_was_read_makes_it_ready_with_warm_levels_and_leaves_its_incidents_out() {
+    let (past, mut site) = live(4, 20.0, 0.01, 200);
+    let mut rig = Rig::new("preset = \"web\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n");
+    rig.now_ms = past.now_ms;
+    let windows = |rig: &mut Rig, site: &mut Site, count: usize| {
+        for _ in 0..count {
+            let window = site.next();
+            rig.window("nginx", &window.features());
+        }
+    };
+    windows(&mut rig, &mut site, 10);
+    assert!(!rig.is_ready());
+    let frames = std::mem::take(&mut *past.history.frames.lock().unwrap());
+    let read: Vec<Frame> = frames["web/nginx"].values().cloned().collect();
+    for frame in &read {
+        rig.history.append_frame("web/nginx", &[], frame);
+    }
+    let (from_ms, until_ms) = (read[50].time_ms, read[80].time_ms);
+    let incidents = vec![Past { group: "nginx".to_owned(), from_ms, until_ms }];
+    let told = Command::Backfilled { detector: None, incidents };
+    let answer = rig.detector.command(&told, rig.now_ms, &mut Emit::default());
+    assert_eq!(answer, Some(Ok("1 groups learn from the past at their next frame".to_owned())));
+    assert!(rig.detector.groups[0].levels[0].now().long.is_some(), "the levels know the past");
+    windows(&mut rig, &mut site, 6);
+    let used = rig.detector.groups[0].used.as_ref().expect("ready");
+    assert_eq!(used.model.from_ms, read[0].time_ms);
+    let left_out = 30 + super::super::signals::LIMIT_FRAMES;
+    assert!(
+        used.model.frames >= read.len() - left_out && used.model.frames < read.len(),
+        "{}",
+        used.model.frames
+    );
+}
+
+#[test]
+fn an_incident_says_what_the_model_has_seen() {
+    let (mut rig, mut site) = live(2, 40.0, 0.0, 30);
+    for _ in 0..10 {
+        let window = site.next().failing(0.5);
+        rig.window("nginx", &window.features());
+    }
+    assert!(rig.incidents.iter().all(|one| one.tier.is_none()), "it is still learning");
+    for windows in [100, 10] {
+        for _ in 0..windows {
+            let window = site.next().failing(if windows == 10 { 0.5 } else { 0.0 });
+            rig.window("nginx", &window.features());
+        }
+    }
+    assert_eq!(rig.incidents.last().unwrap().tier, Some(Tier::Level));
+    assert_eq!(rig.history.incidents.lock().unwrap().last().unwrap().tier, Some(Tier::Level));
+    assert_eq!(rig.detector.status()["groups"][0]["model"]["tier"], "level");
+}

@@ -1,0 +1,32 @@
+//! Work that takes only what others leave: training, and reading the past.
+
+/// Lowers the priority of the thread that calls (on Linux `nice` is of the thread), and of those it starts.
+pub(crate) fn lower_priority(what: &str) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(19) {
+        tracing::warn!(%error, what, "cannot lower the priority");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _whole_process = what; // elsewhere it would slow down all of the agent
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    //! That the work gives way, as the kernel sees it.
+
+    /// The nice value of the thread that calls: field 19 of its `stat` (proc_pid_stat(5)), the 17th after the name.
+    fn niceness() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        fields.split(' ').nth(16).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn training_gives_way_to_the_rest_of_the_agent() {
+        let before = niceness();
+        let trainer = super::super::run::trainer().unwrap();
+        let job = trainer.submit(|| (niceness(), std::thread::current().name().map(str::to_owned)));
+        assert_eq!(job.wait(), Some((19, Some("training".to_owned()))));
+        assert_eq!(niceness(), before, "and to nobody else");
+    }
+}
