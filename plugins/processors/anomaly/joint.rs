@@ -25,6 +25,8 @@ const BACKGROUND_SIGNALS: usize = 3;
 const EXPLAINED: f64 = 0.9;
 /// Share of the rows that the one-class SVM leaves outside.
 const NU: f64 = 0.01;
+/// Bytes that the SVM may keep of its kernel while it is fitted: a quarter of its default; the model is the same.
+const CACHE: usize = 2 << 20;
 
 /// The models, fitted on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,12 +47,13 @@ pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "one_class_svm", "p
 impl Joint {
     /// Fits on rows in time order; also the scores of each row by models that did not know it.
     pub(super) fn fit(rows: &[Vec<f64>], seed: u64) -> Result<(Joint, Vec<Votes>), ModelError> {
-        let half = rows.len() / 2;
-        let (early, late) = (Joint::of(&rows[..half], seed)?, Joint::of(&rows[half..], seed)?);
-        let score = |(at, row): (usize, &Vec<f64>)| {
-            if at < half { late.raw(row) } else { early.raw(row) }
-        };
-        let scores = rows.iter().enumerate().map(score).collect();
+        let (early, late) = rows.split_at(rows.len() / 2);
+        let mut scores = Vec::with_capacity(rows.len());
+        // One after the other: memory.
+        for (others, own) in [(late, early), (early, late)] {
+            let model = Joint::of(others, seed)?;
+            scores.extend(own.iter().map(|row| model.raw(row)));
+        }
         Ok((Joint::of(rows, seed)?, scores))
     }
 
@@ -62,7 +65,9 @@ impl Joint {
         let mut rng = SplitMix64::new(seed);
         let noisy: Vec<f64> = rows.iter().flatten().map(|z| z + JITTER * rng.normal()).collect();
         let pca = Pca::params().variance(EXPLAINED).fit_rows(&noisy, width)?;
-        let svm = OneClassSvm::params().nu(NU).seed(seed).fit_rows(&noisy, width)?;
+        let svm = OneClassSvm::params().nu(NU).seed(seed).cache_bytes(CACHE);
+        let svm = svm.fit_rows(&noisy, width)?;
+        drop(noisy); // as much again as the rows; the forest makes its own
         Ok(Joint { forest: forest(rows, seed)?, svm, pca })
     }
 
