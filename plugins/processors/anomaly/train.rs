@@ -222,9 +222,8 @@ pub(super) fn fit(
     frames: &Columns<'_>,
     options: &Options,
 ) -> anyhow::Result<Trained> {
-    let (from_ms, upto_ms) = match frames.times[..] {
-        [first, .., last] => (first, last),
-        _ => return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }.into()),
+    let [from_ms, .., upto_ms] = frames.times[..] else {
+        return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }.into());
     };
     let chosen = rows::chosen(&frames.times, MAX_ROWS, options.seed);
     let n_signals = signals.signals.len();

@@ -49,7 +49,9 @@ fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what
             Frame { time_ms, values: vec![at, -at, at * 0.5], score: at / 100.0 }
         })
         .collect();
-    frames.iter().for_each(|frame| history.append_frame("web", &names, frame));
+    for frame in &frames {
+        history.append_frame("web", &names, frame);
+    }
     let incident = START_MS + 700 * 60_000..START_MS + 720 * 60_000;
     let stored = Stored {
         history: &history,
