@@ -5,8 +5,7 @@
 //! model knows its own rows too well. A touch of noise is added to the rows, because a tree cannot cut along a signal that
 //! never moved, and would be blind to it when it does.
 
-use linfa::traits::Fit;
-use linfa::{DatasetBase, ParamGuard};
+use linfa::ParamGuard;
 use ndarray::Array2;
 use sentinel_models::rng::SplitMix64;
 use sentinel_models::{IsolationForest, ModelError, OneClassSvm, Pca};
@@ -62,12 +61,18 @@ impl Joint {
         if width == 0 {
             return Err(ModelError::NotEnoughRows { needed: 2, got: 0 });
         }
-        let mut rng = SplitMix64::new(seed);
-        let noisy: Vec<f64> = rows.iter().flatten().map(|z| z + JITTER * rng.normal()).collect();
-        let pca = Pca::params().variance(EXPLAINED).fit_rows(&noisy, width)?;
+        // Made twice: as much again as the rows, and PCA uses up its own.
+        let noisy = || -> Vec<f64> {
+            let mut rng = SplitMix64::new(seed);
+            let mut values = Vec::with_capacity(rows.len() * width);
+            values.extend(rows.iter().flatten().map(|z| z + JITTER * rng.normal()));
+            values
+        };
+        let records = Array2::from_shape_vec((rows.len(), width), noisy())
+            .map_err(|error| ModelError::Shape(error.to_string()))?;
+        let pca = Pca::params().variance(EXPLAINED).check()?.fit_owned(records)?;
         let svm = OneClassSvm::params().nu(NU).seed(seed).cache_bytes(CACHE);
-        let svm = svm.fit_rows(&noisy, width)?;
-        drop(noisy); // as much again as the rows; the forest makes its own
+        let svm = svm.fit_rows(&noisy(), width)?;
         Ok(Joint { forest: forest(rows, seed)?, svm, pca })
     }
 
@@ -110,17 +115,15 @@ fn forest(rows: &[Vec<f64>], seed: u64) -> Result<IsolationForest, ModelError> {
     let mut values = Vec::with_capacity(rows.len().max(FOREST_ROWS) * width * 5 / 4);
     for at in 0..rows.len().max(FOREST_ROWS) {
         let row = &rows[at % rows.len()];
-        values.extend(row.iter().map(|z| z + JITTER * rng.normal()));
+        values.extend(row.iter().map(|z| (z + JITTER * rng.normal()) as f32));
         if rng.uniform() < BACKGROUND {
             let start = values.len();
-            values.extend_from_slice(row);
+            values.extend(row.iter().map(|z| *z as f32));
             for _ in 0..=rng.below(BACKGROUND_SIGNALS) {
-                values[start + rng.below(width)] = (2.0 * rng.uniform() - 1.0) * CLIP;
+                values[start + rng.below(width)] = ((2.0 * rng.uniform() - 1.0) * CLIP) as f32;
             }
         }
     }
-    let records = Array2::from_shape_vec((values.len() / width, width), values)
-        .map_err(|error| ModelError::Shape(error.to_string()))?;
     let params = IsolationForest::params().n_trees(100).max_samples(256).seed(seed);
-    params.check()?.fit(&DatasetBase::from(records))
+    params.check()?.fit_rows(&values, width)
 }

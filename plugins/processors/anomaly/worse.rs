@@ -12,8 +12,6 @@
 //! stay for ever). A model that sees less than the old one is not refused here: a wider one is right when the host became
 //! less steady. That is what leaving out incidents is for.
 
-use std::collections::VecDeque;
-
 use sentinel_contract::history::Frame;
 
 use super::columns::Columns;
@@ -77,10 +75,8 @@ fn than_on(
 ) -> Option<String> {
     let samples: Vec<Vec<Sample>> = (signals.signals.iter().enumerate())
         .map(|(at, signal)| {
-            let mut all =
-                VecDeque::from(replay_level(told, at, signal.volume, options.level_frames));
-            all.drain(..told.len() - asked);
-            all.into()
+            let mut all = replay_level(told, at, signal.volume, options.level_frames);
+            all.split_off(told.len() - asked) // which leaves the room of the others behind
         })
         .collect();
     let (was, is) = (
