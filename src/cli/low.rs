@@ -10,7 +10,7 @@ pub(crate) fn lower_priority(what: &str) {
     let _whole_process = what; // elsewhere it would slow down all of the agent
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     //! That the work gives way, as the kernel sees it.
 

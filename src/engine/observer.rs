@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sentinel_contract::history::History;
 use sentinel_contract::incident::{Incident, State};
-use sentinel_contract::{Batch, Cause, Emit, Events, Observer};
+use sentinel_contract::{Batch, Cause, Command, Emit, Events, Observer};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
@@ -102,7 +102,11 @@ impl ObserverTask {
 
     fn command(&mut self, request: Request) {
         let Request { command, reply } = request;
-        tracing::info!(?command, "told by command");
+        if matches!(*command, Command::Backfilled { .. }) {
+            tracing::debug!(?command, "told"); // by the agent itself, and long
+        } else {
+            tracing::info!(?command, "told by command");
+        }
         let answer = self
             .call(|observer, emit| observer.command(&command, now_ms(), emit))
             .unwrap_or_else(|| {

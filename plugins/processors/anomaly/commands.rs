@@ -66,7 +66,7 @@ impl Anomaly {
                 group.undo();
                 Some(Ok(format!("{} watches as before the last new normal", group.name())))
             }
-            Command::Backfilled { incidents, .. } => Some(self.backfilled(incidents)),
+            Command::Backfilled { incidents, .. } => Some(Ok(self.backfilled(incidents))),
             Command::Train { .. } => Some(self.train(now_ms)),
         }
     }
@@ -78,7 +78,7 @@ impl Anomaly {
         for group in &mut self.groups {
             if matches!(group.training, Training::Running { .. }) {
                 why_not = String::from("a training is under way");
-            } else if group.learnt_frames < needed {
+            } else if group.used.is_none() && group.learnt_frames < needed {
                 why_not = format!("{} of {needed} frames were seen", group.learnt_frames);
             } else {
                 group.submit(group.last_ms.min(now_ms), &self.shared);

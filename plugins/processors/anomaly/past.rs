@@ -9,13 +9,13 @@ use super::views::{LONG, Levels};
 
 impl Anomaly {
     /// History has more of the past than was known at the start.
-    pub(super) fn backfilled(&mut self, incidents: &[Past]) -> Result<String, String> {
+    pub(super) fn backfilled(&mut self, incidents: &[Past]) -> String {
         for group in &mut self.groups {
             let own: Vec<&Past> =
                 incidents.iter().filter(|past| past.group == group.owner.group).collect();
             group.backfilled(&own, &self.shared);
         }
-        Ok(format!("{} groups learn from the past at their next frame", self.groups.len()))
+        format!("{} groups learn from the past at their next frame", self.groups.len())
     }
 }
 

@@ -34,7 +34,8 @@ impl Group {
     pub(super) fn ask(&mut self, time_ms: i64, shared: &Shared) {
         let Training::Due { at_ms } = self.training else { return };
         let first_look = at_ms == i64::MIN; // history may know this group from before
-        let enough = self.learnt_frames >= shared.options.min_frames as u64;
+        // A model that came from history says that there is enough.
+        let enough = self.used.is_some() || self.learnt_frames >= shared.options.min_frames as u64;
         if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
             return;
         }

@@ -151,7 +151,7 @@ impl Sink for Incidents {
             match change.state {
                 State::Detected | State::Recovering => (),
                 State::Confirmed | State::Notified => {
-                    (case.confirmed, case.until_ms) = (true, None)
+                    (case.confirmed, case.until_ms) = (true, None);
                 }
                 State::Resolved | State::Accepted if case.confirmed => {
                     case.until_ms = Some(change.time_ms);

@@ -139,7 +139,9 @@ fn the_past_comes_into_history_once_and_live_frames_stay_what_they_are() {
         values: vec![1.0],
         score: 0.5,
     });
-    live.iter().for_each(|frame| rig.shared.history.append_frame("host", &names, frame));
+    for frame in &live {
+        rig.shared.history.append_frame("host", &names, frame);
+    }
     let state = job.shown();
     job.start(Commands::default(), CancellationToken::new()).unwrap();
     let state = shown(&state, &["done", "failed"]);

@@ -4,6 +4,7 @@ pub(crate) mod load;
 pub(crate) mod stack;
 pub(crate) mod tap;
 
+mod backfill;
 mod bad_input;
 mod delivery;
 mod detection;

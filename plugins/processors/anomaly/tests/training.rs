@@ -342,6 +342,10 @@ fn a_past_that_was_read_makes_it_ready_with_warm_levels_and_leaves_its_incidents
     windows(&mut rig, &mut site, 6);
     let used = rig.detector.groups[0].used.as_ref().expect("ready");
     assert_eq!(used.model.from_ms, read[0].time_ms);
+    let train = Command::Train { detector: None };
+    let answer = rig.detector.command(&train, rig.now_ms, &mut Emit::default());
+    assert_eq!(answer, Some(Ok("1 of 1 groups are trained now".to_owned())), "it knows enough");
+    let used = rig.detector.groups[0].used.as_ref().unwrap();
     let left_out = 30 + super::super::signals::LIMIT_FRAMES;
     assert!(
         used.model.frames >= read.len() - left_out && used.model.frames < read.len(),
@@ -367,4 +371,20 @@ fn an_incident_says_what_the_model_has_seen() {
     assert_eq!(rig.incidents.last().unwrap().tier, Some(Tier::Level));
     assert_eq!(rig.history.incidents.lock().unwrap().last().unwrap().tier, Some(Tier::Level));
     assert_eq!(rig.detector.status()["groups"][0]["model"]["tier"], "level");
+}
+
+#[test]
+fn a_snapshot_of_an_agent_that_knew_no_tiers_is_still_read() {
+    let (rig, _) = live(4, 20.0, 0.01, 80);
+    let snapshot = String::from_utf8(rig.detector.snapshot().unwrap()).unwrap();
+    let (head, body) = snapshot.split_once('\n').unwrap();
+    let mut saved: serde_json::Value = serde_json::from_str(body).unwrap();
+    let group = saved["groups"][0].as_object_mut().unwrap();
+    assert!(group.remove("accepted_ms").is_some() && group.remove("refused").is_some());
+    assert!(group["model"][0].as_object_mut().unwrap().remove("tier").is_some());
+    let (body, (head, _)) = (saved.to_string(), head.rsplit_once(' ').unwrap());
+    let old = format!("{head} {:08x}\n{body}", crc32fast::hash(body.as_bytes()));
+    let again = rig.restarted(old.as_bytes());
+    assert!(again.is_ready());
+    assert_eq!(again.detector.groups[0].accepted_ms, i64::MIN);
 }
