@@ -248,12 +248,11 @@ impl Group {
         let Some(used) = &self.used else { return unknown() };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
         let measured = self.samples(time_ms, values, shared).zip(&used.model.learned);
-        let measured = measured.zip(values).map(|(((signal, sample), learned), value)| {
-            match learned {
+        let measured =
+            measured.zip(values).map(|(((signal, sample), learned), value)| match learned {
                 Some(learned) => measure(signal, learned, &sample, youth),
                 None => Measure::unknown(*value),
-            }
-        });
+            });
         measured.collect()
     }
 

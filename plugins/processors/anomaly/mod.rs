@@ -2,12 +2,13 @@
 //! why (DESIGN section 6). Any number of them, each with its own signals.
 //!
 //! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
-//! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
+//! (frames to robust residuals), `train` (history, by `columns`, to a model), `score` (1.0 at the boundary), `verdict` (one frame
 //! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `suspects`, `emit`, `state` and
 //! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
 //! come later.
 
 mod changes;
+mod columns;
 mod commands;
 mod due;
 mod emit;

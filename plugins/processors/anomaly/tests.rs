@@ -26,24 +26,34 @@ use super::{Anomaly, Config};
 #[derive(Default)]
 pub(super) struct Memory {
     frames: Mutex<HashMap<String, BTreeMap<i64, Frame>>>,
+    /// Of each detector, in the order of its frames' values.
+    names: Mutex<HashMap<String, Vec<String>>>,
     pub incidents: Mutex<Vec<Incident>>,
 }
 
 impl History for Memory {
-    fn append_frame(&self, detector: &str, _: &[String], frame: &Frame) {
+    fn append_frame(&self, detector: &str, names: &[String], frame: &Frame) {
+        self.names.lock().unwrap().entry(detector.to_owned()).or_insert_with(|| names.to_vec());
         let mut frames = self.frames.lock().unwrap();
         frames.entry(detector.to_owned()).or_default().insert(frame.time_ms, frame.clone());
     }
     fn frames(
         &self,
         detector: &str,
-        _: &[String],
+        wanted: &[String],
         from: i64,
         to: i64,
     ) -> Result<Vec<Frame>, Cause> {
-        let frames = self.frames.lock().unwrap();
-        let of = frames.get(detector).map(|of| of.range(from..to).map(|(_, frame)| frame.clone()));
-        Ok(of.into_iter().flatten().collect())
+        let (frames, names) = (self.frames.lock().unwrap(), self.names.lock().unwrap());
+        let own = names.get(detector).map(Vec::as_slice).unwrap_or_default();
+        let places: Vec<Option<usize>> =
+            wanted.iter().map(|name| own.iter().position(|known| known == name)).collect();
+        let of = |(_, frame): (&i64, &Frame)| {
+            let value = |at: &Option<usize>| at.map_or(f64::NAN, |at| frame.values[at]);
+            Frame { values: places.iter().map(value).collect(), ..*frame }
+        };
+        let frames = frames.get(detector).into_iter().flat_map(|frames| frames.range(from..to));
+        Ok(frames.map(of).collect())
     }
     fn record_incident(&self, incident: &Incident) {
         self.incidents.lock().unwrap().push(incident.clone());

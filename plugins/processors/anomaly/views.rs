@@ -200,7 +200,8 @@ impl Ensemble {
         let each = self.usual.iter().enumerate();
         let logs = each.map(|(view, usual)| WEIGHTS[view] * (frame.sum(view) / usual).ln_1p());
         let views = logs.sum::<f64>() / WEIGHTS.iter().sum::<f64>();
-        let models: f64 = votes.iter().zip(VOTES).map(|(score, weight)| weight * score.ln_1p()).sum();
+        let models: f64 =
+            votes.iter().zip(VOTES).map(|(score, weight)| weight * score.ln_1p()).sum();
         (views + models).exp_m1()
     }
 }

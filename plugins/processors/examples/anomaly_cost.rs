@@ -207,14 +207,16 @@ impl Source {
     }
 }
 
-/// Feeds frames; the events it made.
+/// Feeds frames; the events it made, which are let go frame by frame.
 fn feed(it: &mut dyn Observer, frames: &[(Batch, i64)]) -> usize {
-    let mut emit = Emit::default();
+    let mut made = 0;
     for (batch, now) in frames {
+        let mut emit = Emit::default();
         it.observe(batch, &mut emit);
         it.tick(*now, &mut emit);
+        made += emit.0.iter().map(Events::len).sum::<usize>();
     }
-    emit.0.iter().map(Events::len).sum()
+    made
 }
 
 #[expect(clippy::print_stdout, reason = "it prints what it measured")]
