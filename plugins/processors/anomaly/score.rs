@@ -47,17 +47,15 @@ pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f6
     scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
 }
 
-/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a fortnight, a
-/// day, and half a day.
+/// Frames whose number the written score and evidence are measured in: with frames of a minute a fortnight and a day.
 const FORTNIGHT_FRAMES: usize = 20_160;
 const DAY_FRAMES: usize = 1440;
-const RECENT_FRAMES: usize = 720;
 /// Share of a day's frames beyond the written score's boundary: a level that stays must not be news all day.
-const DAY_SHARE: f64 = 0.01;
-/// Share of half a day's frames beyond the boundary of evidence.
+const DAY_SHARE: f64 = 0.015;
+/// Share of a day's frames beyond the boundary of evidence.
 const RECENT_SHARE: f64 = 0.04;
 /// Share of a fortnight's frames beyond the written score's boundary, for one welcome incident a week.
-const FRAME_SHARE: f64 = 0.0075;
+const FRAME_SHARE: f64 = 0.0125;
 /// Frames that a confirmed incident counts for.
 const INCIDENT_FRAMES: usize = 5;
 /// No boundary is lower: about one signal four deviations off in every view.
@@ -76,9 +74,9 @@ pub(super) struct Trailing {
 }
 
 impl Trailing {
-    /// Over the last half day of minutes.
+    /// Over the last day of minutes, for evidence.
     pub(super) fn recent(raw: &[f64]) -> Self {
-        Trailing::new(RECENT_FRAMES, RECENT_SHARE, LEAST_RECENT, raw)
+        Trailing::new(DAY_FRAMES, RECENT_SHARE, LEAST_RECENT, raw)
     }
 
     fn new(frames: usize, share: f64, least: f64, raw: &[f64]) -> Self {

@@ -39,12 +39,14 @@ const TOP: usize = 3;
 const STEADY: (f64, f64) = (3.0, 1.0);
 
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
-const OPENS: f64 = 1.7;
+const OPENS: f64 = 1.5;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
 const SURE: f64 = 1.9;
-const MOST_EVIDENCE: f64 = 4.0;
+const MOST_EVIDENCE: f64 = 3.0;
+/// ... of a frame that is no further below the boundary than this.
+const SURE_RATIO: f64 = 0.4;
 /// A single frame this far beyond its boundary confirms, when a second opinion agrees.
-const SURE_AT_ONCE: f64 = 3.0;
+const SURE_AT_ONCE: f64 = 4.0;
 /// Below these an incident recovers.
 const CALM: f64 = 0.8;
 const CALM_EVIDENCE: f64 = 0.6 * SURE;
@@ -139,7 +141,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let absolute = limit_score.max(stop_score);
 
     let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
-    let sure = memory.evidence >= SURE
+    let sure = memory.evidence >= SURE && ratio >= SURE_RATIO
         || ratio >= SURE_AT_ONCE && !alone
         || stopped.is_some()
         || limit_score >= FAR
