@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sentinel_contract::desk::Budget;
 use sentinel_contract::units::{Period, Size};
 use serde::Deserialize;
 
@@ -28,10 +29,15 @@ pub struct Agent {
     pub shutdown_timeout: Period,
     /// How long frames and incidents are kept in the embedded store.
     pub history_retention: Period,
+    /// Calls of all detectors together within an hour; more go into a digest.
+    pub notifications_per_hour: u32,
+    /// The same within a day.
+    pub notifications_per_day: u32,
 }
 
 impl Default for Agent {
     fn default() -> Self {
+        let budget = Budget::default();
         Agent {
             interval: Period::secs(10),
             round_interval: true,
@@ -42,6 +48,8 @@ impl Default for Agent {
             memory: Size(32 << 20),
             shutdown_timeout: Period::secs(10),
             history_retention: Period::secs(30 * 86_400),
+            notifications_per_hour: budget.per_hour,
+            notifications_per_day: budget.per_day,
         }
     }
 }
@@ -57,6 +65,8 @@ pub const AGENT_OPTIONS: &[&str] = &[
     "memory",
     "shutdown_timeout",
     "history_retention",
+    "notifications_per_hour",
+    "notifications_per_day",
 ];
 
 impl Agent {
@@ -78,7 +88,18 @@ impl Agent {
         if self.history_retention.0.as_secs() < 3600 {
             found.push(("history_retention", "must be at least 1h"));
         }
+        if self.notifications_per_hour == 0 {
+            found.push(("notifications_per_hour", "must be at least 1"));
+        }
+        if self.notifications_per_day < self.notifications_per_hour {
+            found.push(("notifications_per_day", "must be at least notifications_per_hour"));
+        }
         found
+    }
+
+    /// How many calls the detectors may make.
+    pub fn budget(&self) -> Budget {
+        Budget { per_hour: self.notifications_per_hour, per_day: self.notifications_per_day }
     }
 }
 
