@@ -2,11 +2,16 @@
 
 mod commands;
 mod configuration;
+mod fixtures;
+mod joins;
 mod learning;
+mod life;
 mod robustness;
+mod seasons;
 mod states;
 mod stories;
 mod training;
+mod updates;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -16,7 +21,7 @@ use sentinel_contract::history::{Frame, History};
 use sentinel_contract::incident::{Incident, State};
 use sentinel_contract::trainer::Trainer;
 use sentinel_contract::{
-    Batch, Cause, Context, Emit, Events, Kind, Labels, Metric, Observer, Series,
+    Batch, Cause, Context, Desk, Emit, Events, Kind, Labels, Metric, Observer, Series,
 };
 use sentinel_models::rng::SplitMix64;
 
@@ -29,6 +34,17 @@ pub(super) struct Memory {
     /// Of each detector, in the order of its frames' values.
     names: Mutex<HashMap<String, Vec<String>>>,
     pub incidents: Mutex<Vec<Incident>>,
+}
+
+impl Memory {
+    /// Another history of the same content.
+    pub(super) fn copied(&self) -> Arc<Memory> {
+        Arc::new(Memory {
+            frames: Mutex::new(self.frames.lock().unwrap().clone()),
+            names: Mutex::new(self.names.lock().unwrap().clone()),
+            incidents: Mutex::new(self.incidents.lock().unwrap().clone()),
+        })
+    }
 }
 
 impl History for Memory {
@@ -58,8 +74,10 @@ impl History for Memory {
     fn record_incident(&self, incident: &Incident) {
         self.incidents.lock().unwrap().push(incident.clone());
     }
-    fn incidents(&self, _: i64, _: usize) -> Result<Vec<Incident>, Cause> {
-        Ok(Vec::new())
+    fn incidents(&self, from_ms: i64, limit: usize) -> Result<Vec<Incident>, Cause> {
+        let incidents = self.incidents.lock().unwrap();
+        let since = incidents.iter().rev().filter(|one| one.time_ms >= from_ms);
+        Ok(since.take(limit).cloned().collect())
     }
     fn save_state(&self, _: &str, _: &[u8]) {}
     fn load_state(&self, _: &str) -> Result<Option<Vec<u8>>, Cause> {
@@ -77,6 +95,7 @@ pub(super) fn context(history: Arc<dyn History>) -> Context {
         state_dir: "/nonexistent".into(),
         history,
         trainer: Trainer::waiting(),
+        desk: Desk::default(),
     }
 }
 
@@ -84,6 +103,7 @@ pub(super) fn context(history: Arc<dyn History>) -> Context {
 pub(super) struct Rig {
     pub detector: Anomaly,
     pub history: Arc<Memory>,
+    pub desk: Desk,
     pub interval_ms: i64,
     pub now_ms: i64,
     pub incidents: Vec<Incident>,
@@ -106,10 +126,12 @@ impl Rig {
         let config: Config = toml::from_str(options).unwrap();
         let interval_ms = config.frame_interval.0.as_millis() as i64;
         let shared: Arc<dyn History> = Arc::clone(&history) as _;
-        let detector = Anomaly::new(&config, &context(shared)).unwrap();
+        let context = context(shared);
+        let detector = Anomaly::new(&config, &context).unwrap();
         Rig {
             detector,
             history,
+            desk: context.desk,
             interval_ms,
             now_ms,
             incidents: Vec::new(),
@@ -119,9 +141,37 @@ impl Rig {
         }
     }
 
+    /// With an alias of its own, at a desk that it shares.
+    pub(super) fn beside(options: &str, alias: &str, desk: &Desk) -> Rig {
+        let mut rig = Rig::new(options);
+        let context = Context {
+            alias: alias.into(),
+            desk: desk.clone(),
+            ..context(Arc::clone(&rig.history) as _)
+        };
+        rig.detector = Anomaly::new(&toml::from_str(options).unwrap(), &context).unwrap();
+        rig.desk = context.desk;
+        rig
+    }
+
+    /// With a training thread, as live.
+    pub(super) fn trained_by(options: &str, trainer: &Trainer) -> Rig {
+        let mut rig = Rig::new(options);
+        let trainer = trainer.clone();
+        let context = Context { trainer, ..context(Arc::clone(&rig.history) as _) };
+        rig.detector = Anomaly::new(&toml::from_str(options).unwrap(), &context).unwrap();
+        rig.desk = context.desk;
+        rig
+    }
+
     /// Another process: same history, the given snapshot. Its first frame is not thrown away, as if it began with it.
     pub(super) fn restarted(&self, snapshot: &[u8]) -> Rig {
-        let mut rig = Rig::on(&self.options, Arc::clone(&self.history), self.now_ms);
+        self.restarted_on(snapshot, Arc::clone(&self.history))
+    }
+
+    pub(super) fn restarted_on(&self, snapshot: &[u8], history: Arc<Memory>) -> Rig {
+        let mut rig = Rig::on(&self.options, history, self.now_ms);
+        rig.desk.recall(&rig.history.incidents(i64::MIN, usize::MAX).unwrap(), self.now_ms);
         rig.detector.restore(snapshot).unwrap();
         rig.detector.collector.see();
         rig

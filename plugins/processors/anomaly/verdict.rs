@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, Votes};
+use super::severity::Extent;
 use super::share_test::ShareTest;
 use super::signals::{LIMIT_FRAMES, Role, Signal, Treatment, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
@@ -35,6 +36,8 @@ const STOP: &str = "stop";
 const BEYOND: std::ops::RangeInclusive<f64> = 1.0..=5.0;
 /// Signals named for a combination.
 const TOP: usize = 3;
+/// What stopped is as bad as what is so many times its limit.
+const STOP_SIZE: f64 = 4.0;
 /// A source that usually sends at least this much, and in its quietest hundredth this, does not stop by chance.
 const STEADY: (f64, f64) = (3.0, 1.0);
 
@@ -154,6 +157,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         above,
         sure,
         calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
+        extent: extent(frame, ratio.max(absolute), stopped.is_some()),
         ..Verdict::default()
     };
     if frame.ready.is_some() {
@@ -174,6 +178,17 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         (verdict.page, verdict.why_not) = page(frame, &joint, reason);
     }
     Judgement { verdict, raw, joint, robust_z }
+}
+
+/// How far it reaches. A stop is felt by users, whatever its signal's role.
+fn extent(frame: &Judged<'_>, size: f64, stopped: bool) -> Extent {
+    let outside = || {
+        let both = frame.signals.iter().zip(frame.measures);
+        both.filter(|(_, one)| one.counts && one.score >= 1.0)
+    };
+    let user = stopped || outside().any(|(signal, _)| signal.role == Role::User);
+    let size = if stopped { size.max(STOP_SIZE) } else { size };
+    Extent { size, breadth: outside().count(), user }
 }
 
 /// The signals' own tests, of those of which somebody has said what is worth a word.
@@ -353,6 +368,9 @@ pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
         above: score >= 1.0,
         sure: score >= 1.0,
         calm: false,
+        unseen: false,
+        silence: true,
+        extent: Extent { size: 1.0, breadth: 1, user: false }, // whatever is behind it is not known
         models: vec![(STOP.to_owned(), score)],
         contributions: vec![Contribution {
             feature: "silence".to_owned(),

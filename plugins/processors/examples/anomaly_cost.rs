@@ -107,6 +107,7 @@ fn build(name: &str, alias: &str, options: &str, history: &Arc<dyn History>) -> 
         interval: Duration::from_secs(10),
         state_dir: PathBuf::new(),
         history: Arc::clone(history),
+        desk: sentinel_contract::Desk::default(),
         trainer: Trainer::waiting(),
     };
     let entry = sentinel_processors::ALL.iter().find(|entry| entry.name == name);
