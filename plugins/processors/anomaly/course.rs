@@ -82,9 +82,6 @@ impl Group {
                 }
             }
             (Some(end), Some(open)) => {
-                if let (End::Over, Some(used)) = (end, &mut self.used) {
-                    used.boundaries.frame.push_incident(self.worst.frame);
-                }
                 self.accepted = end == End::Accepted;
                 if self.accepted {
                     self.accepted_ms = judgement.verdict.time_ms;
@@ -166,7 +163,7 @@ impl Group {
     ) -> Vec<Events> {
         let signals = &shared.signals.signals;
         let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
-        let measures = self.measure(time_ms, &values, shared);
+        let measures = self.measure(&values, shared);
         let (joint, robust_z) = (Votes::default(), 0.0);
         self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
         self.last_ms = time_ms;
@@ -196,7 +193,7 @@ pub(super) fn announce(
     shared: &Shared,
 ) -> Vec<Events> {
     for change in &mut changes {
-        change.tier = tier;
+        change.tier = change.tier.or(tier);
         shared.changes.join(change);
         shared.history.record_incident(change);
         shared.desk.note(change);

@@ -29,7 +29,6 @@ mod presets;
 mod restart;
 mod rows;
 mod score;
-mod season;
 mod severity;
 mod share_test;
 mod signals;

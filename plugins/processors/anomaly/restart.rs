@@ -35,7 +35,10 @@ impl Group {
             let passed = ((frame.time_ms - self.last_ms) / interval_ms).clamp(1, 64) as u32;
             self.spoken = self.spoken.checked_shl(passed).unwrap_or(0) | 1;
             self.last_ms = frame.time_ms;
-            let changes = self.take(frame, shared).changes;
+            let time_ms = frame.time_ms;
+            let mut changes = self.take(frame, shared).changes;
+            self.ask(time_ms, shared);
+            changes.iter_mut().for_each(|change| change.tier = self.tier());
             untold.extend(changes.into_iter().filter(|change| !is_told(change, shared)));
         }
         untold

@@ -47,20 +47,17 @@ pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f6
     scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
 }
 
-/// Frames whose number the written score and evidence are measured in: with frames of a minute a fortnight and a day.
+/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a fortnight
+/// and two days.
 const FORTNIGHT_FRAMES: usize = 20_160;
-const DAY_FRAMES: usize = 1440;
-/// Share of a day's frames beyond the written score's boundary: a level that stays must not be news all day.
-const DAY_SHARE: f64 = 0.015;
-/// Share of a day's frames beyond the boundary of evidence.
-const RECENT_SHARE: f64 = 0.04;
-/// Share of a fortnight's frames beyond the written score's boundary, for one welcome incident a week.
-const FRAME_SHARE: f64 = 0.0125;
-/// Frames that a confirmed incident counts for.
-const INCIDENT_FRAMES: usize = 5;
+const DAYS_FRAMES: usize = 2880;
+/// Share of two days' frames beyond the boundary of evidence.
+const DAYS_SHARE: f64 = 0.02;
+/// Share of frames beyond the written score's boundary, for one welcome incident a week.
+const FRAME_SHARE: f64 = 0.0035;
 /// No boundary is lower: about one signal four deviations off in every view.
 const LEAST_FRAME: f64 = 1.0;
-const LEAST_RECENT: f64 = 0.75;
+const LEAST_DAYS: f64 = 0.75;
 /// A quantile is taken as it was seen when so many scores lie beyond it.
 const SEEN: f64 = 5.0;
 
@@ -74,14 +71,19 @@ pub(super) struct Trailing {
 }
 
 impl Trailing {
-    /// Over the last day of minutes, for evidence.
-    pub(super) fn recent(raw: &[f64]) -> Self {
-        Trailing::new(DAY_FRAMES, RECENT_SHARE, LEAST_RECENT, raw)
+    /// Over the last fortnight of minutes.
+    pub(super) fn fortnight(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(FORTNIGHT_FRAMES, share, LEAST_FRAME, raw)
     }
 
-    fn new(frames: usize, share: f64, least: f64, raw: &[f64]) -> Self {
+    /// Over the last two days of minutes.
+    pub(super) fn days(raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(DAYS_FRAMES, DAYS_SHARE, LEAST_DAYS, raw)
+    }
+
+    fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
         let mut window = TrailingQuantile::new(frames);
-        window.extend(raw.iter().copied());
+        window.extend(raw);
         let mut trailing = Trailing { share, least, window, bound: least };
         trailing.place();
         trailing
@@ -115,45 +117,6 @@ impl Trailing {
     /// The number at which it lies.
     pub(super) fn bound(&self) -> f64 {
         self.bound
-    }
-}
-
-/// The boundary of the written score: what few frames of a fortnight pass, and few of the last day.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Frames {
-    fortnight: Trailing,
-    day: Trailing,
-}
-
-impl Frames {
-    /// Of the numbers of a training, oldest first; `share` of a fortnight may pass.
-    pub(super) fn new(share: f64, raw: &[f64]) -> Self {
-        Frames {
-            fortnight: Trailing::new(FORTNIGHT_FRAMES, share, LEAST_FRAME, raw),
-            day: Trailing::new(DAY_FRAMES, DAY_SHARE, LEAST_FRAME, raw),
-        }
-    }
-
-    pub(super) fn push(&mut self, raw: f64) {
-        self.fortnight.push(raw);
-        self.day.push(raw);
-    }
-
-    /// A confirmed incident is over, of which no frame was pushed: it counts a little, or the same would be news for ever.
-    pub(super) fn push_incident(&mut self, worst: f64) {
-        for _ in 0..INCIDENT_FRAMES {
-            self.fortnight.push(worst);
-        }
-    }
-
-    /// 1.0 at the boundary.
-    pub(super) fn score(&self, raw: f64) -> f64 {
-        raw / self.bound()
-    }
-
-    /// The number at which it lies.
-    pub(super) fn bound(&self) -> f64 {
-        self.fortnight.bound().max(self.day.bound())
     }
 }
 

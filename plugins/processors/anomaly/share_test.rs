@@ -13,8 +13,10 @@ const LEAST_EVENTS: f64 = 5.0;
 const LEAST_FRAMES: u32 = 2;
 /// More evidence is not kept: what is over must be seen to be over.
 const MOST: f64 = 2.0 * EVIDENCE;
-/// Usual is a tenth of the limit at least, and beyond is three times what is usual at least.
-const USUAL: f64 = 0.1;
+/// As usual is this share of the limit at least, and beyond is so many times the limit, and so many times what is usual, at
+/// least: what is near the limit is left to the rule of a few frames, which has the volume to tell.
+const USUAL: f64 = 0.4;
+const FAR: f64 = 4.0;
 const BEYOND: f64 = 3.0;
 /// A share that is usually higher than a third of this has no test.
 const HIGHEST: f64 = 0.9;
@@ -51,7 +53,7 @@ impl ShareTest {
             return; // nothing was asked
         }
         let usual = usual.max(USUAL * limit);
-        let beyond = limit.max(BEYOND * usual);
+        let beyond = (FAR * limit).max(BEYOND * usual);
         if beyond >= HIGHEST {
             *self = ShareTest::default();
             return;

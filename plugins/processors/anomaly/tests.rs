@@ -8,6 +8,7 @@ mod learning;
 mod life;
 mod robustness;
 mod seasons;
+mod share_test;
 mod states;
 mod stories;
 mod training;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Columns, Stored};
 use super::joint::{JOINT, Joint, Votes};
 use super::rows;
-use super::score::{Boundary, Frames, Scale, Trailing, WINDOW, tail_bound};
+use super::score::{Boundary, Scale, Trailing, WINDOW, tail_bound};
 use super::signals::{Signal, Signals};
 use super::tier;
 use super::treat::{Learned, Measure, Sample, Unit, learn, measure};
@@ -56,9 +56,9 @@ pub(super) struct Model {
 /// The boundaries of every score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boundaries {
-    /// Of the frame's number: what the written score is measured in.
-    pub frame: Frames,
-    /// The same over a day: what the evidence for an incident is measured in. Never stands still.
+    /// Of the frame's number, over a fortnight of minutes: what the written score is measured in.
+    pub frame: Trailing,
+    /// The same over two days: what the evidence for an incident is measured in. Never stands still.
     pub days: Trailing,
     /// Of the joint models.
     pub joint: Vec<Boundary>,
@@ -88,7 +88,7 @@ impl Raw {
 impl Boundaries {
     /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
     ///
-    /// The boundary of evidence moves on even then, once it looks back as far as it will: what is usual today is not to call
+    /// The boundary of evidence moves on even then, once it looks back on two whole days: what is usual today is not to call
     /// all day. A shorter one would learn the incident.
     pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
         if !open || self.days.is_whole() {
@@ -102,20 +102,6 @@ impl Boundaries {
             boundary.push(raw);
         }
         self.robust_z.push(raw.robust_z);
-    }
-}
-
-impl Boundaries {
-    /// The joint models' scores: 1.0 at the boundary.
-    pub(super) fn votes(&self, raw: &Votes) -> Votes {
-        std::array::from_fn(|model| self.joint[model].score(raw[model]))
-    }
-
-    /// Those of a new model go on where the old one's were: the frame's number is a ratio to what is usual, the same for both.
-    /// What a training gives knows nothing of incidents, and is made of frames that the model has learnt from.
-    pub(super) fn go_on_from(&mut self, old: Boundaries) {
-        self.frame = old.frame;
-        self.days = old.days;
     }
 }
 
@@ -259,26 +245,21 @@ pub(super) fn fit(
         for (at, values) in some.iter().zip(&columns) {
             let signal = &signals.signals[*at];
             let volumes = signal.volume.and_then(|_| volumes.next()).map(Vec::as_slice);
-            learned.push(seen.learn(signal, values, volumes, frames, options));
+            learned.push(seen.learn(signal, values, volumes, &frames.scores, options));
         }
     }
     let Seen { rows, alarms, largest, .. } = seen;
     let ensemble = Ensemble::learn(&largest);
+    let raw: Vec<f64> = largest.iter().map(|frame| ensemble.raw(frame)).collect();
+    drop(largest);
     let (joint, votes) = Joint::fit(&rows, options.seed)?;
     let of_joint = |model: usize| {
         Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
     };
-    let joint_boundaries: Vec<Boundary> = (0..JOINT).map(of_joint).collect();
-    let numbers: Vec<f64> = (chosen.iter().zip(&votes))
-        .map(|(at, raw)| {
-            let votes = std::array::from_fn(|model| joint_boundaries[model].score(raw[model]));
-            ensemble.raw(&largest[*at], &votes)
-        })
-        .collect();
     let boundaries = Boundaries {
-        frame: Frames::new(options.frame_share, &numbers),
-        days: Trailing::recent(&numbers),
-        joint: joint_boundaries,
+        frame: Trailing::fortnight(options.frame_share, raw.iter().copied()),
+        days: Trailing::days(raw.iter().copied()),
+        joint: (0..JOINT).map(of_joint).collect(),
         robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
     };
     let tier = tier::of(frames.times.iter().copied());
@@ -305,14 +286,13 @@ impl Seen<'_> {
         signal: &Signal,
         values: &[f64],
         volumes: Option<&[f64]>,
-        frames: &Columns<'_>,
+        scores: &[f64],
         options: &Options,
     ) -> Option<Learned> {
         let volume = |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
-        let each = values.iter().enumerate();
-        let each = each.map(|(at, value)| (frames.times[at], *value, volume(at)));
-        let mut samples = replay(each, options.level_frames);
-        for (one, score) in samples.iter_mut().zip(&frames.scores) {
+        let pairs = values.iter().enumerate().map(|(at, value)| (*value, volume(at)));
+        let mut samples = replay(pairs, options.level_frames);
+        for (one, score) in samples.iter_mut().zip(scores) {
             if !is_learnt(*score) {
                 *one = one.missing();
             }
@@ -322,7 +302,9 @@ impl Seen<'_> {
             one.value = *value;
         }
         let youth = self.youth;
-        let measured = |facts: &Learned, one: &Sample| measure(signal, facts, one, youth);
+        let measured = |facts: &Learned, one: &Sample| {
+            measure(signal, facts, one.value, one.volume, one.now.short, youth)
+        };
         let sigmas = self.chosen.iter().map(|at| measured(&facts, &samples[*at]));
         facts.bound = bound_of(sigmas, options.share);
         let frames = self.alarms.iter_mut().zip(&mut self.largest);
@@ -330,8 +312,7 @@ impl Seen<'_> {
             *worst = alarm([measured(&facts, one)].into_iter()).max(*worst);
             let unit = Unit::of(signal, facts.center, one.volume);
             let wider = (youth, self.doubt);
-            let season = facts.usual_at(one.seconds);
-            largest.add(&facts.usual.deviations(signal, unit, one, season, wider));
+            largest.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
         }
         for (row, at) in self.rows.iter_mut().zip(self.chosen) {
             row.push(measured(&facts, &samples[*at]).z);
@@ -340,9 +321,9 @@ impl Seen<'_> {
     }
 }
 
-/// Scales and seasons do not learn from frames that were far beyond the boundary for long when they came, or they would stop
-/// seeing such faults (measured on the development machines with daily training: PR-AUC .43 with those frames, .48 without; leaving
-/// out what was as large below the boundary too: .437 instead of .453). The boundaries do.
+/// Scales do not learn from frames that were far beyond the boundary for long when they came, or they would stop seeing such
+/// faults (measured on the development machines with daily training: PR-AUC .43 with those frames, .48 without). The
+/// boundaries do.
 fn is_learnt(score: f64) -> bool {
     score.is_nan() || score < LONG_BEYOND
 }
@@ -360,19 +341,19 @@ pub(super) fn replay_level(
     level_frames: usize,
 ) -> Vec<Sample> {
     let volume = |frame: &Frame| volume.map_or(f64::NAN, |volume| frame.values[volume]);
-    let each = frames.iter().map(|frame| (frame.time_ms, frame.values[signal], volume(frame)));
-    replay(each, level_frames)
+    replay(frames.iter().map(|frame| (frame.values[signal], volume(frame))), level_frames)
 }
 
-/// The same from times, values, and volumes.
-fn replay(each: impl Iterator<Item = (i64, f64, f64)>, level_frames: usize) -> Vec<Sample> {
+/// The same from values, each with its volume.
+fn replay(pairs: impl Iterator<Item = (f64, f64)>, level_frames: usize) -> Vec<Sample> {
     let mut recent = Levels::new(level_frames);
-    each.map(|(time_ms, value, volume)| {
-        let now = recent.now();
-        recent.push(value);
-        Sample { seconds: time_ms as f64 / 1000.0, value, volume, now }
-    })
-    .collect()
+    pairs
+        .map(|(value, volume)| {
+            let now = recent.now();
+            recent.push(value);
+            Sample { value, volume, now }
+        })
+        .collect()
 }
 
 /// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.

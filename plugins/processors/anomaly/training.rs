@@ -116,14 +116,10 @@ impl Group {
     }
 
     fn use_model(&mut self, trained: Trained, time_ms: i64) {
-        let before = self.tier();
-        let Trained { model, mut boundaries } = trained;
-        if let Some(used) = self.used.take() {
-            boundaries.go_on_from(used.boundaries);
-        }
+        let Trained { model, boundaries } = trained;
         let (frames, tier) = (model.frames, model.tier.word());
         let (boundary, group) = (boundaries.frame.bound(), self.owner.group.as_str());
-        match before {
+        match self.tier() {
             None => tracing::info!(group, frames, tier, boundary, "ready"),
             Some(before) if before != model.tier => {
                 tracing::info!(group, frames, tier, "the model has seen more of time");

@@ -42,19 +42,15 @@ const STOP_SIZE: f64 = 4.0;
 const STEADY: (f64, f64) = (3.0, 1.0);
 
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
-const OPENS: f64 = 1.5;
+const OPENS: f64 = 1.4;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
 const SURE: f64 = 1.9;
 const MOST_EVIDENCE: f64 = 3.0;
-/// ... of a frame that is no further below the boundary than this.
-const SURE_RATIO: f64 = 0.4;
-/// A single frame this far beyond its boundary confirms, when a second opinion agrees.
-const SURE_AT_ONCE: f64 = 4.0;
 /// Below these an incident recovers.
 const CALM: f64 = 0.8;
 const CALM_EVIDENCE: f64 = 0.6 * SURE;
 /// Weights of a new frame in the running means: of evidence, and of the two that rank.
-const EVIDENCE_WEIGHT: f64 = 0.3;
+const EVIDENCE_WEIGHT: f64 = 0.5;
 const RANK_WEIGHTS: [f64; 2] = [0.3, 0.1];
 /// Frames looked back on for confirmation by a signal's own test, beyond those needed.
 const SLACK_FRAMES: u32 = 1;
@@ -115,9 +111,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let row = frame.ready.map(|ready| ready.model.row(frame.measures));
     let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| {
         let joint = ready.model.joint.raw(row);
-        let votes = ready.boundaries.votes(&joint);
         Raw {
-            frame: ready.model.ensemble.raw(&Largest::of(frame.deviations), &votes),
+            frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
             joint,
             robust_z: alarm(frame.measures.iter().copied()),
         }
@@ -127,7 +122,9 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         let bounds = ready.boundaries;
         ratio = bounds.frame.score(raw.frame);
         robust_z = bounds.robust_z.score(raw.robust_z);
-        joint = bounds.votes(&raw.joint);
+        for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
+            *score = boundary.score(raw);
+        }
         let evidence = bounds.days.score(raw.frame).min(MOST_EVIDENCE);
         memory.evidence += EVIDENCE_WEIGHT * (evidence - memory.evidence);
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
@@ -144,8 +141,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let absolute = limit_score.max(stop_score);
 
     let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
-    let sure = memory.evidence >= SURE && ratio >= SURE_RATIO
-        || ratio >= SURE_AT_ONCE && !alone
+    let sure = memory.evidence >= SURE
         || stopped.is_some()
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames

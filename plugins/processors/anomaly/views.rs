@@ -1,6 +1,6 @@
 //! How far a frame is from what is usual, seen three ways, as one number.
 //!
-//! A signal's deviation is measured against its season, or the mean of the training until one is known (long faults), the median of the last few hours and
+//! A signal's deviation is measured against the mean of the training (long faults), the median of the last few hours and
 //! the median of the last day (sudden ones): one view alone hides either slow or long faults (DESIGN section 6). A view's
 //! number is the sum of its three largest deviations, over the 99 % quantile of that sum in training; the frame's is the weighted geometric
 //! mean of the three, so that a fault which only one view sees does not count as much as one that all see. The three largest
@@ -12,16 +12,13 @@
 use sentinel_models::robust::{RollingMedian, quantile, quantile_of_sorted};
 use serde::{Deserialize, Serialize};
 
-use super::joint::{JOINT, Votes};
 use super::signals::Signal;
-use super::treat::{Sample, Unit, matters};
+use super::treat::{Unit, matters};
 
 /// Ways of looking.
 pub(super) const VIEWS: usize = 3;
 /// What the views count for: most of all, how far from the training.
 const WEIGHTS: [f64; VIEWS] = [3.0, 1.0, 1.0];
-/// What the joint models count for beside the views together, in the order of `joint::NAMES`.
-const VOTES: Votes = [0.5; JOINT];
 /// A deviation is cut off here: beyond it more says nothing more.
 const CLIP: f64 = 30.0;
 /// Signals whose deviations are added up.
@@ -87,14 +84,8 @@ pub(super) struct Usual {
 pub(super) type Deviations = [f64; VIEWS];
 
 impl Usual {
-    /// Learns from the treated values, what the season says of each, and the treated levels before each; what is missing is
-    /// NaN.
-    pub(super) fn learn(
-        treated: &[f64],
-        season: Option<&[f64]>,
-        middle: &[f64],
-        long: &[f64],
-    ) -> Option<Usual> {
+    /// Learns from the treated values and the treated levels before each; what is missing is NaN.
+    pub(super) fn learn(treated: &[f64], middle: &[f64], long: &[f64]) -> Option<Usual> {
         let mut sorted: Vec<f64> = treated.iter().copied().filter(|t| t.is_finite()).collect();
         if sorted.len() < 2 {
             return None;
@@ -116,22 +107,20 @@ impl Usual {
             let middle = sum / f64::max(count, 1.0);
             (square / f64::max(count, 1.0) - middle * middle).max(0.0).sqrt() + floor
         };
-        let base = |at: usize| season.map_or(mean, |season| season[at]);
-        let scales = [spread(&base), spread(&|at| middle[at]), spread(&|at| long[at])];
+        let scales = [spread(&|_| mean), spread(&|at| middle[at]), spread(&|at| long[at])];
         Some(Usual { mean, scales })
     }
 
-    /// How far a sample is off, in each view; `season` is what is usual at its time. Of the two factors (1.0 and more) the first widens the scales of the training
+    /// How far a value is off, in each view. Of the two factors (1.0 and more) the first widens the scales of the training
     /// and of the day's level while it has seen few days, the second every scale while it has seen few frames.
     pub(super) fn deviations(
         &self,
         signal: &Signal,
         unit: Unit,
-        sample: &Sample,
-        season: Option<f64>,
+        value: f64,
+        now: Now,
         (youth, doubt): (f64, f64),
     ) -> Deviations {
-        let Sample { value, now, .. } = *sample;
         let treated = unit.treat(value);
         let off = |expected: f64, scale: f64| {
             let scale = (scale * doubt).max(unit.floor(signal, value, expected));
@@ -143,7 +132,7 @@ impl Usual {
         };
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
-            off(unit.undo(season.unwrap_or(self.mean)), self.scales[0] * youth),
+            off(unit.undo(self.mean), self.scales[0] * youth),
             level(now.middle, self.scales[1]),
             level(now.long, self.scales[2] * youth),
         ]
@@ -195,14 +184,11 @@ impl Ensemble {
         Ensemble { usual: std::array::from_fn(usual) }
     }
 
-    /// The frame as one number, of its views and of what the joint models say (1.0 at their boundary): 0 is as expected.
-    pub(super) fn raw(&self, frame: &Largest, votes: &Votes) -> f64 {
+    /// The frame as one number: 0 is as expected, 1 about the most usual hundredth.
+    pub(super) fn raw(&self, frame: &Largest) -> f64 {
         let each = self.usual.iter().enumerate();
         let logs = each.map(|(view, usual)| WEIGHTS[view] * (frame.sum(view) / usual).ln_1p());
-        let views = logs.sum::<f64>() / WEIGHTS.iter().sum::<f64>();
-        let models: f64 =
-            votes.iter().zip(VOTES).map(|(score, weight)| weight * score.ln_1p()).sum();
-        (views + models).exp_m1()
+        (logs.sum::<f64>() / WEIGHTS.iter().sum::<f64>()).exp_m1()
     }
 }
 

@@ -122,15 +122,14 @@ fn ask(model: &Model, boundaries: &Boundaries, signals: &Signals, samples: &[Vec
                 let one = &samples[at];
                 let Some(learned) = learned else { return Measure::unknown(one.value) };
                 let unit = Unit::of(signal, learned.center, one.volume);
-                let season = learned.usual_at(one.seconds);
-                largest.add(&learned.usual.deviations(signal, unit, one, season, wider));
-                measure(signal, learned, one, youth)
+                largest.add(&learned.usual.deviations(signal, unit, one.value, one.now, wider));
+                measure(signal, learned, one.value, one.volume, one.now.short, youth)
             })
             .collect();
         let joint = model.joint.raw(&model.row(&measures));
-        let votes = boundaries.votes(&joint);
-        let raw = [model.ensemble.raw(&largest, &votes), alarm(measures.iter().copied())];
+        let raw = [model.ensemble.raw(&largest), alarm(measures.iter().copied())];
         let scores = [boundaries.frame.score(raw[0]), boundaries.robust_z.score(raw[1])];
+        let votes = boundaries.joint.iter().zip(joint).map(|(bound, raw)| bound.score(raw));
         for (test, raw) in raw.into_iter().chain(joint).enumerate() {
             said.raw[test].push(raw);
         }
