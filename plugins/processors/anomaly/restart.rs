@@ -38,7 +38,9 @@ impl Group {
             let time_ms = frame.time_ms;
             let mut changes = self.take(frame, shared).changes;
             self.ask(time_ms, shared);
-            changes.iter_mut().for_each(|change| change.tier = self.tier());
+            for change in &mut changes {
+                change.tier = self.tier();
+            }
             untold.extend(changes.into_iter().filter(|change| !is_told(change, shared)));
         }
         untold
