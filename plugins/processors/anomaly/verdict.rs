@@ -212,7 +212,7 @@ impl Memory {
 
     /// The first share beyond its limit by the evidence of many frames: which, its score, and the words.
     fn beyond_share(&self, frame: &Judged<'_>) -> Option<(usize, f64, String)> {
-        let both = frame.signals.iter().zip(&self.shares).enumerate();
+        let mut both = frame.signals.iter().zip(&self.shares).enumerate();
         both.find_map(|(at, (signal, test))| Some((at, signal, test.beyond()?))).map(
             |(at, signal, beyond)| {
                 let limit = signal.limit.map_or(f64::NAN, |limit| limit.value);
