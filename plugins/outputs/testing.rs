@@ -24,6 +24,7 @@ pub(crate) fn context() -> Context {
         state_dir: PathBuf::new(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn incident() -> Incident {
         changes: Vec::new(),
         normal: Vec::new(),
         reason: "the score stayed above 1".into(),
+        ..Incident::default()
     }
 }
 

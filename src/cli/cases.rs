@@ -194,6 +194,18 @@ impl Case {
         self.changes.iter().filter_map(|change| change["score"].as_f64()).fold(f64::NAN, f64::max)
     }
 
+    /// How bad it has become: info, warning or critical.
+    pub(crate) fn severity(&self) -> &str {
+        let rank = |word: &str| ["info", "warning", "critical"].iter().position(|one| *one == word);
+        let all = self.changes.iter().map(|change| text(change, "severity"));
+        all.max_by_key(|word| rank(word)).unwrap_or_default()
+    }
+
+    /// It tells of calls that were held back, and explains nothing itself.
+    pub(crate) fn is_digest(&self) -> bool {
+        self.key().starts_with("digest/")
+    }
+
     fn was(&self, state: &str) -> bool {
         self.changes.iter().any(|change| text(change, "state") == state)
     }

@@ -18,7 +18,7 @@ use super::layout::{
 use super::{Options, Output, print};
 
 /// Fields that have a place of their own in the layout.
-const PLACED: [&str; 13] = [
+const PLACED: [&str; 16] = [
     "message",
     "key",
     "detector",
@@ -32,6 +32,9 @@ const PLACED: [&str; 13] = [
     "contributions",
     "models",
     "normal",
+    "severity",
+    "joined",
+    "held",
 ];
 /// Fields of a contribution that have a column of their own.
 const COLUMNS: [&str; 8] =
@@ -74,7 +77,9 @@ pub(super) fn layout(case: &Case, now: i64) -> String {
     paragraph(&mut out, "", &plain(text(case.newest(), "message"), usize::MAX));
     out.push('\n');
     facts(&mut out, case, now);
-    contributions(&mut out, known(case, "contributions"));
+    if !case.is_digest() {
+        contributions(&mut out, known(case, "contributions"));
+    }
     models(&mut out, known(case, "models"));
     section(&mut out, "Normal all the while", "normal", known(case, "normal"));
     for (field, heading) in others(case) {
@@ -108,7 +113,11 @@ fn facts(out: &mut String, case: &Case, now: i64) {
             let time = moment(change["time_ms"].as_i64().unwrap_or(0));
             format!("yes, at {time}: {}", text(change, "reason"))
         }
-        None => format!("no: {}", text(newest, "reason")),
+        None => {
+            let decided = |change: &&Value| change["held"] == true || change["joined"].is_string();
+            let why = case.changes.iter().rev().find(decided).unwrap_or(newest);
+            format!("no: {}", text(why, "reason"))
+        }
     };
     let mut lines = vec![
         ("state", format!("{} ({})", case.state(), text(newest, "reason"))),
@@ -116,6 +125,8 @@ fn facts(out: &mut String, case: &Case, now: i64) {
         ("where", place),
         ("score", score),
         ("paged", paged),
+        ("severity", case.severity().to_owned()),
+        ("part of", text(newest, "joined").to_owned()),
         ("detector", text(newest, "detector").to_owned()),
         ("key", case.key().to_owned()),
     ];

@@ -104,18 +104,19 @@ fn list(shown: &[Case], hidden: &Hidden, now: i64) -> String {
     } else {
         let _infallible = writeln!(
             out,
-            "{:<19}  {:>8}  {:<10}  {:<5}  {:>7}  WHAT AND KEY",
-            "START", "LASTED", "STATE", "PAGED", "SCORE"
+            "{:<19}  {:>8}  {:<10}  {:<8}  {:<5}  {:>7}  WHAT AND KEY",
+            "START", "LASTED", "STATE", "SEVERITY", "PAGED", "SCORE"
         );
     }
     for case in shown {
         let open = if case.ended_ms().is_none() { "+" } else { "" };
         let _infallible = writeln!(
             out,
-            "{:<19}  {:>8}  {:<10}  {:<5}  {:>7}  {}  [{}]",
+            "{:<19}  {:>8}  {:<10}  {:<8}  {:<5}  {:>7}  {}  [{}]",
             moment(case.started_ms()),
             length(case.lasted_ms(now)) + open,
             plain(case.state(), 10),
+            plain(case.severity(), 8),
             if case.paged() { "yes" } else { "no" },
             number(case.score()),
             plain(text(case.newest(), "message"), 2000),
@@ -137,7 +138,8 @@ fn summary(case: &Case, now: i64) -> Value {
         "message": newest["message"], "key": case.key(), "detector": newest["detector"],
         "host": newest["host"], "group": newest["group"], "state": case.state(),
         "started_ms": case.started_ms(), "ended_ms": case.ended_ms(),
-        "duration_ms": case.lasted_ms(now), "score": case.score(), "paged": case.paged(),
+        "duration_ms": case.lasted_ms(now), "severity": case.severity(), "joined": newest["joined"],
+        "held": newest["held"], "score": case.score(), "paged": case.paged(),
         "changes": case.changes.len(), "reason": newest["reason"],
     })
 }

@@ -6,8 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sentinel_contract::desk::MEMORY_MS;
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
+use sentinel_contract::{Desk, Incident};
+use sentinel_engine::clock::now_ms;
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::control::Control;
 use sentinel_engine::pipeline::{self, Running};
@@ -17,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::low::lower_priority;
 use super::{EXIT_CONFIG, Options, backfill, complain, paths};
+
+/// Past changes of incidents that are looked at on start.
+const MOST_CHANGES: usize = 20_000;
 
 /// Checks, starts, waits, stops. Never waits for the network.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -46,7 +52,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Arc::new(NoHistory)
         }
     };
-    let shared = Shared { state_dir, history, trainer: trainer()? };
+    let desk = desk(&plan, &*history);
+    let shared = Shared { state_dir, history, trainer: trainer()?, desk };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let past = if is_kept { backfill::job(&plan, &shared) } else { None };
@@ -181,9 +188,28 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// The desk, as the last run left it: nobody is called twice because of a restart. What a detector left open that is no
+/// longer configured ends here.
+fn desk(plan: &Plan, history: &dyn History) -> Desk {
+    let desk = Desk::new(plan.agent.budget());
+    let now_ms = now_ms();
+    match history.incidents(now_ms - MEMORY_MS, MOST_CHANGES) {
+        Ok(changes) => desk.recall(&changes, now_ms),
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "cannot read past incidents: a call may come twice");
+        }
+    }
+    let is_configured = |alias: &str| plan.processors.iter().any(|(spec, _)| *spec.alias == *alias);
+    for lost in desk.lost(|one: &Incident| !is_configured(&one.detector), now_ms) {
+        let reason = "its detector is no longer configured".to_owned();
+        history.record_incident(&Incident { reason, ..lost });
+    }
+    desk
+}
+
 /// The training thread: it takes only what others leave.
 pub(super) fn trainer() -> anyhow::Result<Trainer> {
-    let (trainer, work) = Trainer::new(|| lower_priority("training"));
+    let (trainer, work) = Trainer::new(|| lower_priority("training"), give_back);
     std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
     Ok(trainer)
 }
@@ -198,5 +224,16 @@ fn bound_arenas() {
     // SAFETY: mallopt only sets a parameter of the allocator.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Free memory goes back to the system: a training frees megabytes that lie between what stays, and glibc would keep them until
+/// the next one (`tests/bench/run models`).
+#[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim touches free memory only, under the allocator's own lock.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::desk::Desk;
 use crate::event::Labels;
 use crate::history::History;
 use crate::trainer::Trainer;
@@ -25,4 +26,6 @@ pub struct Context {
     pub history: Arc<dyn History>,
     /// The training thread.
     pub trainer: Trainer,
+    /// What all detectors know together of calls and open incidents.
+    pub desk: Desk,
 }

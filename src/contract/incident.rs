@@ -3,21 +3,66 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Where an incident stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The score passed the boundary.
+    #[default]
     Detected,
     /// It stayed there, or went far enough beyond.
     Confirmed,
-    /// It met the rule for a page.
+    /// It met the rule for a page, and the budget allowed one: a person is called, once an incident.
     Notified,
+    /// It stands where it stood, and something about it is new that a person should know. Calls nobody again.
+    Updated,
     /// The score is back below the boundary, not yet for long enough.
     Recovering,
     /// Over.
     Resolved,
     /// Over, because its level is taken as the new normal.
     Accepted,
+    /// Over, because nothing more can be known of it: it was neither seen to end nor to go on.
+    Expired,
+}
+
+impl State {
+    /// The last change of an incident.
+    pub fn is_end(self) -> bool {
+        matches!(self, State::Resolved | State::Accepted | State::Expired)
+    }
+}
+
+/// How bad an incident is; it never falls while the incident is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    #[default]
+    Info,
+    /// Worth a look today.
+    Warning,
+    /// Worth getting up for.
+    Critical,
+}
+
+impl Severity {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+
+    /// As the level of a log line.
+    pub fn level(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warn",
+            Severity::Critical => "error",
+        }
+    }
 }
 
 /// How much of time a model has seen: what it can tell apart.
@@ -100,7 +145,7 @@ pub struct HostChange {
 }
 
 /// One change of an incident's state. The first field is the sentence a person reads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// What is wrong, in one sentence.
     pub message: String,
@@ -134,11 +179,20 @@ pub struct Incident {
     pub changes: Vec<HostChange>,
     /// Signals within their bands.
     pub normal: Vec<String>,
-    /// Why a person was or was not called.
+    /// Why a person was or was not called; what is new; why it is over.
     pub reason: String,
     /// What the model in use has seen; `None` while there is none.
     #[serde(default)]
     pub tier: Option<Tier>,
+    /// How bad it is: its size, breadth and duration.
+    #[serde(default)]
+    pub severity: Severity,
+    /// The key of the incident of this host that it is part of: that one's call is its call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
+    /// It met the rule for a page, and was over the budget of calls: it comes in a digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// JSON has no NaN: serde_json writes null for it, and an incident must come back from the store all the same.

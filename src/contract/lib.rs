@@ -3,7 +3,7 @@
 //! Read in this order: what flows ([`event`], [`batch`]), what comes back ([`receipt`]), what bounds it
 //! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
 //! [`output`]), and the handles a plugin
-//! is given ([`context`], [`history`], [`trainer`], [`telemetry`]).
+//! is given ([`context`], [`history`], [`trainer`], [`desk`], [`telemetry`]).
 
 pub mod event;
 
@@ -31,6 +31,8 @@ pub mod history;
 
 pub mod trainer;
 
+pub mod desk;
+
 pub mod telemetry;
 
 pub mod units;
@@ -43,6 +45,7 @@ mod tests;
 pub use batch::{Batch, Events, Kinds};
 pub use command::Command;
 pub use context::Context;
+pub use desk::Desk;
 pub use event::{Field, Fields, Kind, Labels, Log, Metric, Name, Series, Value};
 pub use incident::Incident;
 pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};

@@ -1,5 +1,6 @@
 //! The contract's promises.
 
+mod desk;
 mod schedule;
 
 use std::sync::Arc;

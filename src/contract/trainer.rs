@@ -34,14 +34,18 @@ pub enum Polled<T> {
 
 impl Trainer {
     /// A trainer and the work of its thread, which ends when the last trainer is gone. `prepare` runs first, on that
-    /// thread: it lowers the priority.
-    pub fn new(prepare: impl FnOnce() + Send + 'static) -> (Self, impl FnOnce() + Send + 'static) {
+    /// thread: it lowers the priority. `after` runs after each job: it gives memory back.
+    pub fn new(
+        prepare: impl FnOnce() + Send + 'static,
+        mut after: impl FnMut() + Send + 'static,
+    ) -> (Self, impl FnOnce() + Send + 'static) {
         let (jobs, queue) = sync_channel::<Job>(WAITING_JOBS);
         let work = move || {
             prepare();
             for job in queue {
                 // A panicking job drops its sender: the detector sees `Failed` and says so.
                 let _failed = catch_unwind(AssertUnwindSafe(job));
+                after();
             }
         };
         (Trainer { jobs: Some(jobs) }, work)
@@ -55,7 +59,7 @@ impl Trainer {
 
     /// A trainer whose thread is started here, at normal priority: for tests and `once`.
     pub fn immediate() -> Self {
-        let (trainer, work) = Trainer::new(|| ());
+        let (trainer, work) = Trainer::new(|| (), || ());
         std::thread::spawn(work);
         trainer
     }

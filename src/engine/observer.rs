@@ -19,6 +19,8 @@ use crate::telemetry::{Condition, Plugin, Telemetry};
 pub(crate) const INBOX: usize = 64;
 /// How old saved state may be.
 const SAVE_EVERY: Duration = Duration::from_mins(5);
+/// A change of an incident is saved sooner: a process that is killed in the middle of one must know it when it comes back.
+const SAVE_CHANGE: Duration = Duration::from_secs(10);
 /// Its clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub(crate) struct ObserverTask {
     pub history: Arc<dyn History>,
     /// Where it is shown.
     pub telemetry: Arc<Telemetry>,
+    /// It has told of an incident since it was saved.
+    pub changed: bool,
 }
 
 impl ObserverTask {
@@ -73,8 +77,10 @@ impl ObserverTask {
                         self.show();
                     }
                     ticks += 1;
-                    if saved.elapsed() >= SAVE_EVERY {
+                    let due = if self.changed { SAVE_CHANGE } else { SAVE_EVERY };
+                    if saved.elapsed() >= due {
                         self.save();
+                        self.changed = false;
                         saved = Instant::now();
                     }
                 }
@@ -136,6 +142,7 @@ impl ObserverTask {
         for events in emit.0 {
             if let Events::Incidents(incidents) = &events {
                 incidents.iter().for_each(tell);
+                self.changed = true;
             }
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let unwanted = self.router.route(Batch::new(Arc::clone(&self.origin), events));
@@ -193,10 +200,10 @@ impl ObserverTask {
 
 /// In the agent's own log too: it is what a person looks at who has just started it.
 fn tell(incident: &Incident) {
-    let (state, message) = (incident.state, incident.message.as_str());
+    let (state, severity, message) = (incident.state, incident.severity, incident.message.as_str());
     if state == State::Notified {
-        tracing::warn!(?state, key = %incident.key, "incident: {message}");
+        tracing::warn!(?state, ?severity, key = %incident.key, "incident: {message}");
     } else {
-        tracing::info!(?state, key = %incident.key, "incident: {message}");
+        tracing::info!(?state, ?severity, key = %incident.key, "incident: {message}");
     }
 }

@@ -245,6 +245,7 @@ impl Wiring<'_> {
                 router: self.router(&spec.alias),
                 history: Arc::clone(&self.shared.history),
                 telemetry: Arc::clone(&self.telemetry),
+                changed: false,
             };
             tasks.push(Task::new(Role::Processor, spec.entry.name, &spec.alias, task.run()));
             let port = ObserverPort { inbox, unseen, state };

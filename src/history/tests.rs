@@ -53,6 +53,7 @@ fn incident(key: &str, state: State, time_ms: i64) -> Incident {
         changes: Vec::new(),
         normal: names(["requests"]),
         reason: "forest and z agree".to_owned(),
+        ..Incident::default()
     }
 }
 

@@ -137,3 +137,16 @@ Content-Encoding = "snappy"
 X-Prometheus-Remote-Write-Version = "0.1.0"
 TOML
 }
+
+agent_models() { # SIDE PORT: the same logs and features on both, a detector of 60 signals on one
+    agent_common
+    echo
+    "$models" config "$work/models/logs"
+    [[ $1 == without ]] || "$models" detector
+    cat <<TOML
+
+[[outputs.victoriametrics]]
+url = "http://127.0.0.1:$2"
+encoding = "snappy"
+TOML
+}

@@ -1,4 +1,5 @@
-# The agent's configuration for tests/faults-live/run: the shipped detectors with frames of a second, on what there is to watch.
+# The two agents' configurations for tests/faults-live/run: the shipped detectors with frames of a second, `host` in one, `web`
+# and `logs` in the other: two faults are under way at once, and an agent that saw both would join their incidents.
 #
 # Settings that differ from the shipped ones: intervals, windows and frames of 1 s; lateness next to none, because all sources
 # are on this host; the first model after $training frames. What the binary does not have is left out, and said.
@@ -57,7 +58,8 @@ role = "user"
 TOML
 }
 
-config() { # FORM of the logs' detector
+# What both agents begin with. `inputs.changes` tells what changed on the host, to either.
+common() {
     cat <<TOML
 [agent]
 interval = "1s"
@@ -66,8 +68,33 @@ host = "faults-live"
 
 [web]
 listen = ""
+TOML
+    if has_plugin inputs.changes; then
+        printf '\n[[inputs.changes]]\n'
+        has_option inputs.changes interval && printf 'interval = "1s"\n'
+    fi
+    return 0
+}
+# incidents TIMELINE FROM
+incidents() {
+    cat <<TOML
 
-[[inputs.system]]
+[[outputs.file]]
+alias = "incidents"
+from = [$2]
+path = "$work/$1/incidents.jsonl"
+namepass = ["no_metric_at_all"]
+TOML
+}
+config_host() {
+    common
+    printf '\n[[inputs.system]]\n'
+    anomaly host '"system"' host
+    incidents host '"host"'
+}
+config_logs() { # FORM of the logs' detector
+    common
+    cat <<TOML
 
 [[inputs.tail]]
 alias = "access"
@@ -78,12 +105,6 @@ labels = { job = "shop" }
 alias = "app"
 files = ["$work/app.log"]
 labels = { job = "app" }
-TOML
-    if has_plugin inputs.changes; then
-        printf '\n[[inputs.changes]]\n'
-        has_option inputs.changes interval && printf 'interval = "1s"\n'
-    fi
-    cat <<TOML
 
 [[processors.parse]]
 from = ["access"]
@@ -110,32 +131,26 @@ TOML
         has_option processors.log_patterns lateness && printf 'lateness = "0s"\n'
         has_option processors.log_patterns learning && printf 'learning = "%ss"\n' "$training"
     fi
-    anomaly host '"system"' host
     anomaly web '"log_features"' web
     logs_detector "$1"
-    cat <<TOML
-
-[[outputs.file]]
-alias = "incidents"
-from = ["host", "web", "logs"]
-path = "$work/incidents.jsonl"
-namepass = ["no_metric_at_all"]
-TOML
+    incidents logs '"web", "logs"'
 }
 
-# Writes $work/agent.toml: with the shipped preset for logs, when the binary has it.
+# Writes $work/host/agent.toml and $work/logs/agent.toml: with the shipped preset for logs, when the binary has it.
 write_config() {
     local form said
     plugins=$("$agent" plugins list)
     has_plugin processors.log_patterns || say 'without processors.log_patterns: this binary has none'
     has_plugin inputs.changes || say 'without inputs.changes: this binary has none'
+    config_host >"$work/host/agent.toml"
+    said=$("$agent" check --config "$work/host/agent.toml" 2>&1) || { say "$said"; broken 'the configuration is refused'; }
     for form in preset own; do
-        config "$form" >"$work/agent.toml"
-        if said=$("$agent" check --config "$work/agent.toml" 2>&1); then
+        config_logs "$form" >"$work/logs/agent.toml"
+        if said=$("$agent" check --config "$work/logs/agent.toml" 2>&1); then
             [[ $form == preset ]] || say 'the preset "logs" is not there: the logs'"'"' detector has signals of its own instead'
             return
         fi
     done
-    printf '%s\n' "$said" >&2
+    say "$said"
     broken 'the configuration is refused'
 }

@@ -145,11 +145,11 @@ fn incidents_are_listed_from_the_history_when_no_agent_runs() {
     let lines: Vec<String> = out(&listed).lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(
-        lines[1].contains("confirmed   no         3.5  web01 nginx: 412 of 5,480"),
+        lines[1].contains("confirmed   info      no         3.5  web01 nginx: 412 of 5,480"),
         "{lines:#?}"
     );
     assert!(lines[1].contains("m+") || lines[1].contains("s+"), "it is open: {lines:#?}");
-    assert!(lines[2].contains("     13m  resolved    yes        2.5  "), "{lines:#?}");
+    assert!(lines[2].contains("     13m  resolved    info      yes        2.5  "), "{lines:#?}");
     assert!(lines[2].ends_with("[web/nginx/1795528961]"), "{lines:#?}");
     assert_eq!(lines[3], "1 more did not last: --all");
 

@@ -88,6 +88,7 @@ impl Host {
             state_dir: self.0.path().to_path_buf(),
             history: Arc::new(NoHistory),
             trainer: Trainer::immediate(),
+            desk: sentinel_contract::Desk::default(),
         }
     }
 

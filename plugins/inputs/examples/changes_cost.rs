@@ -27,6 +27,7 @@ fn main() -> anyhow::Result<()> {
         state_dir,
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     };
     let mut config = Config::default();
     config.watch.push(Subject::Ports);

@@ -21,6 +21,7 @@ fn main() -> anyhow::Result<()> {
         state_dir: PathBuf::new(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     };
     let Ok(Input::Gather(mut collectors)) = System::build(Config::default(), &context) else {
         anyhow::bail!("the defaults do not build");

@@ -35,6 +35,7 @@ fn start(files: String, state: &Path) -> Result<(Stop, mpsc::Receiver<Batch>), a
         state_dir: state.to_owned(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     };
     let config = Config { files: vec![files], start: Start::Beginning, ..Config::default() };
     let Ok(Input::Service(service)) = Tail::build(config, &context) else {

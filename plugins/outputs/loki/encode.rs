@@ -247,6 +247,7 @@ fn incident_stream(incident: &Incident) -> String {
         ("host", host),
         ("job", "sentinelops"),
         ("kind", "incident"),
+        ("level", incident.severity.level()),
     ];
     labels::render(pairs.into_iter())
 }

@@ -267,7 +267,7 @@ async fn incidents_are_lines_of_a_stream_of_their_own() {
     let pieces = [piece(Events::Incidents(incidents)), logs(vec![log(&stream("a"), T, b"x")])];
     output(&fake).write(&pieces).await.unwrap();
     let streams = sent(&fake.received()[0]);
-    let of = r#"{detector="web", host="web-1", job="sentinelops", kind="incident"}"#;
+    let of = r#"{detector="web", host="web-1", job="sentinelops", kind="incident", level="info"}"#;
     let ours = streams.iter().filter(|(labels, _)| labels == of).collect::<Vec<_>>();
     assert_eq!(ours.len(), 2);
     let (time, line, _) = &ours[0].1[0];

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Anomaly;
+use super::course::announce;
 use super::group::{Group, Training};
 
 /// A window that was begun by command.
@@ -56,9 +57,10 @@ impl Anomaly {
             }
             Command::Accept { key } => {
                 let group = self.groups.iter_mut().find(|group| group.has_open(key))?;
-                let change = group.accept(now_ms)?;
-                self.shared.history.record_incident(&change);
-                emit.push(sentinel_contract::Events::Incidents(vec![change]));
+                let (tier, change) = (group.tier(), group.accept(now_ms)?);
+                for events in announce(vec![change], tier, &self.shared) {
+                    emit.push(events);
+                }
                 Some(Ok("its level is the new normal; `undo` takes it back".to_owned()))
             }
             Command::Undo { .. } => {
@@ -104,7 +106,7 @@ impl Group {
     /// Ends the open incident as the new normal: its frames count from now on.
     fn accept(&mut self, now_ms: i64) -> Option<Incident> {
         let mut open = self.incident.take()?;
-        self.keep_before();
+        self.keep_before(now_ms);
         self.accepted = true;
         let time_ms = now_ms.max(self.last_ms);
         self.accepted_ms = time_ms;

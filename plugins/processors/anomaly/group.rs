@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use super::Silence;
 use super::changes::Changes;
+use super::course::announce;
 use super::emit::Output;
-use super::incident::{self, End, Open, Owner, Rules};
+use super::incident::{End, Owner, Rules};
 use super::joint::Votes;
-use super::signals::{LIMIT_FRAMES, Signals};
+use super::open::Open;
+use super::signals::Signals;
 use super::suspects::Tracker;
 use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
 use super::treat::{Measure, Unit, measure};
@@ -21,7 +23,7 @@ use super::verdict::{self, Judged, Judgement, Memory, Ready};
 use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
 use sentinel_contract::trainer::{Pending, Trainer};
-use sentinel_contract::{Events, Incident};
+use sentinel_contract::{Desk, Events, Incident};
 
 /// A boundary stands still for an open incident, this long.
 pub(super) const STILL_MS: i64 = 2 * 3_600_000;
@@ -30,11 +32,11 @@ pub(super) const EFFECT_FRAMES: i64 = 3;
 /// Frames kept in memory, for when history has none.
 const RECENT_FRAMES: usize = 1024;
 /// Incident times remembered.
-const MAX_EXCLUDED: usize = 256;
+pub(super) const MAX_EXCLUDED: usize = 256;
 /// A source is silent after this many frames without a sample ...
-const SILENT_FRAMES: u32 = 5;
+pub(super) const SILENT_FRAMES: u32 = 5;
 /// ... if it spoke in so many of the 64 before them.
-const SPOKEN_FRAMES: u32 = 58;
+pub(super) const SPOKEN_FRAMES: u32 = 58;
 
 /// What all groups of a detector share.
 pub(super) struct Shared {
@@ -42,6 +44,7 @@ pub(super) struct Shared {
     pub names: Vec<String>,
     pub history: Arc<dyn History>,
     pub trainer: Trainer,
+    pub desk: Desk,
     pub options: Options,
     pub rules: Rules,
     pub retrain_ms: i64,
@@ -110,10 +113,21 @@ pub(super) struct Group {
     output: Output,
 }
 
-/// Levels, model and boundaries as they were before a new normal. Not kept over a restart.
+/// Levels, model and boundaries as they were before a new normal.
 pub(super) struct Before {
+    /// When it became that.
+    pub at_ms: i64,
     pub levels: Vec<Levels>,
     pub used: Option<InUse>,
+}
+
+/// What came of a frame.
+pub(super) struct Taken {
+    pub changes: Vec<Incident>,
+    pub measures: Vec<Measure>,
+    pub judgement: Judgement,
+    /// `None` while learning.
+    pub score: Option<f64>,
 }
 
 /// The last frame, for status.
@@ -193,54 +207,35 @@ impl Group {
             return Vec::new();
         }
         self.awake = true;
-        self.fetch(time_ms, shared);
-        let measures = self.measure(&values, shared);
-        let deviations = self.deviations(&values, shared);
-        self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
-        let judgement = self.judge(time_ms, &measures, &deviations, shared);
-        let (changes, end) = self.step(&judgement, shared);
-        let mut events = Vec::new();
-        let score = self.used.is_some().then_some(judgement.verdict.score);
-        self.scored_frames += u64::from(score.is_some());
+        let Taken { changes, measures, judgement, score } =
+            self.take(Frame { time_ms, values, score: f64::NAN }, shared);
         let open = self.incident.is_some() || shared.explain;
-        events.push(self.output.metrics(time_ms, &measures, score, &judgement, open));
-        let frame = self.recent.back_mut().expect("it was remembered above");
-        frame.score = score.unwrap_or(f64::NAN);
+        let mut events = vec![self.output.metrics(time_ms, &measures, score, &judgement, open)];
+        let frame = self.recent.back().expect("it was remembered above");
         shared.history.append_frame(&self.history_name, &shared.names, frame);
-        self.learn(time_ms, &judgement, end);
-        self.ask(time_ms, shared);
-        self.last = Some(Last {
-            measures,
-            score,
-            joint: judgement.joint,
-            robust_z: judgement.robust_z,
-            blind,
-        });
-        events.extend(self.announce(changes, shared));
+        self.ask(time_ms, shared); // a training reads history: not before it holds this frame
+        let (joint, robust_z) = (judgement.joint, judgement.robust_z);
+        self.last = Some(Last { measures, score, joint, robust_z, blind });
+        events.extend(announce(changes, self.tier(), shared));
         events
     }
 
-    /// A frame without a sample of the group.
-    fn silent(&mut self, time_ms: i64, blind: bool, shared: &Shared) -> Vec<Events> {
-        if blind || shared.silence == Silence::Ignore {
-            return Vec::new();
-        }
-        self.missing = self.missing.saturating_add(1);
-        // Zeros came before: its windows ended with its traffic, which was judged then.
-        let zero = self.zeros > 0;
-        let steady = self.spoken.count_ones() >= SPOKEN_FRAMES && self.used.is_some() && !zero;
-        if !steady || self.missing < SILENT_FRAMES || self.accepted {
-            return Vec::new();
-        }
-        let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
-        self.incidents += u64::from(self.incident.is_none());
-        let (changes, end) =
-            incident::step(&mut self.incident, &mut self.past, &verdict, &self.owner, shared.rules);
-        if end == Some(End::Accepted) {
-            self.spoken = 0; // it has to speak steadily again before it can fall silent
-            self.accepted_ms = time_ms;
-        }
-        self.announce(changes, shared)
+    /// Judges a frame, moves the incident on and learns. The same for a frame that is new and for one of history after a
+    /// restart.
+    pub(super) fn take(&mut self, frame: Frame, shared: &Shared) -> Taken {
+        let time_ms = frame.time_ms;
+        self.fetch(time_ms, shared);
+        let measures = self.measure(&frame.values, shared);
+        let deviations = self.deviations(&frame.values, shared);
+        self.remember(frame, shared);
+        let mut judgement = self.judge(time_ms, &measures, &deviations, shared);
+        let (changes, end) = self.step(&mut judgement, &measures, shared);
+        let score = self.used.is_some().then_some(judgement.verdict.score);
+        self.scored_frames += u64::from(score.is_some());
+        let frame = self.recent.back_mut().expect("it was remembered above");
+        frame.score = score.unwrap_or(f64::NAN);
+        self.learn(time_ms, &judgement, end);
+        Taken { changes, measures, judgement, score }
     }
 
     pub(super) fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
@@ -306,107 +301,7 @@ impl Group {
         verdict::judge(&judged, &mut self.memory, self.incident.is_some())
     }
 
-    /// Moves the incident on.
-    fn step(&mut self, judgement: &Judgement, shared: &Shared) -> (Vec<Incident>, Option<End>) {
-        if self.accepted {
-            self.accepted = !judgement.verdict.calm;
-            return (Vec::new(), None);
-        }
-        let was_open = self.incident.clone();
-        let revived = self.past.is_some();
-        let (mut changes, end) = incident::step(
-            &mut self.incident,
-            &mut self.past,
-            &judgement.verdict,
-            &self.owner,
-            shared.rules,
-        );
-        if let Some(raw) = &judgement.raw {
-            let worst = if was_open.is_some() { self.worst } else { Raw::default() };
-            self.worst = worst.max(raw);
-        }
-        self.track(&mut changes, shared);
-        let opened = was_open.is_none() && self.incident.is_some();
-        let again =
-            revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
-        self.incidents += u64::from(opened && !again);
-        match (end, was_open) {
-            // The boundary did not see its frames: a blip must count against it, or blips would never become fewer.
-            (Some(End::Unconfirmed), _) => {
-                if let Some(used) = &mut self.used {
-                    used.boundaries.push(&self.worst, false, false);
-                }
-            }
-            (Some(end), Some(open)) => {
-                self.accepted = end == End::Accepted;
-                if self.accepted {
-                    self.accepted_ms = judgement.verdict.time_ms;
-                    self.keep_before();
-                }
-                let until = judgement.verdict.time_ms.min(open.since_ms + STILL_MS);
-                let onset = open.since_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
-                self.exclude(onset..until);
-            }
-            _ => (),
-        }
-        (changes, end)
-    }
-
-    /// Ranks the suspects anew, into every change of state.
-    fn track(&mut self, changes: &mut [Incident], shared: &Shared) {
-        let signals = &shared.signals.signals;
-        if self.incident.is_none() && changes.is_empty() {
-            return;
-        }
-        let Some(used) = &self.used else { return };
-        let Some(current) = self.recent.pop_back() else { return };
-        let tracker =
-            self.tracker.get_or_insert_with(|| Tracker::new(signals, &used.model, &self.recent));
-        tracker.push(signals, &used.model, &current.values);
-        self.recent.push_back(current);
-        if !changes.is_empty() {
-            let suspects = tracker.ranked(signals);
-            for change in changes.iter_mut() {
-                change.suspects.clone_from(&suspects);
-            }
-        }
-        if self.incident.is_none() {
-            self.tracker = None;
-        }
-    }
-
-    /// Keeps what is about to move to a new normal.
-    pub(super) fn keep_before(&mut self) {
-        let before = Before { levels: self.levels.clone(), used: self.used.clone() };
-        self.before = Some(Box::new(before));
-    }
-
-    /// A frame of a maintenance window: seen, and neither judged nor learnt from.
-    pub(super) fn maintained(&mut self, time_ms: i64, columns: &[f64], shared: &Shared) {
-        let signals = &shared.signals.signals;
-        let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
-        let measures = self.measure(&values, shared);
-        let (joint, robust_z) = (Votes::default(), 0.0);
-        self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
-        self.last_ms = time_ms;
-        self.missing = 0;
-        self.exclude(time_ms - shared.options.interval_ms..time_ms + 1);
-    }
-
-    /// Trains on nothing of this time; what touches the last one is joined to it.
-    pub(super) fn exclude(&mut self, times: Range<i64>) {
-        match self.excluded.last_mut() {
-            Some(last) if times.start <= last.end => last.end = last.end.max(times.end),
-            _ => {
-                if self.excluded.len() == MAX_EXCLUDED {
-                    self.excluded.remove(0);
-                }
-                self.excluded.push(times);
-            }
-        }
-    }
-
-    fn remember(&mut self, frame: Frame, shared: &Shared) {
+    pub(super) fn remember(&mut self, frame: Frame, shared: &Shared) {
         if self.recent.len() >= RECENT_FRAMES.max(shared.options.min_frames) {
             self.recent.pop_front();
         }
@@ -429,34 +324,5 @@ impl Group {
         for (level, value) in self.levels.iter_mut().zip(&frame.values) {
             level.push(*value);
         }
-    }
-
-    /// The frames of history after the last one of a snapshot: what was seen but not saved.
-    pub(super) fn catch_up(&mut self, shared: &Shared) {
-        let from = self.last_ms.saturating_add(1);
-        let to = from
-            .saturating_add(shared.options.level_frames as i64 * 60 * shared.options.interval_ms);
-        let frames = shared.history.frames(&self.history_name, &shared.names, from, to);
-        for frame in frames.unwrap_or_default() {
-            if frame.score >= 1.0 {
-                continue;
-            }
-            for (level, value) in self.levels.iter_mut().zip(&frame.values) {
-                level.push(*value);
-            }
-            self.learnt_frames += 1;
-            self.last_ms = frame.time_ms;
-            self.remember(frame, shared);
-        }
-    }
-
-    /// Changes of state go to history and out.
-    fn announce(&self, mut changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
-        for change in &mut changes {
-            change.tier = self.tier();
-            shared.changes.join(change);
-            shared.history.record_incident(change);
-        }
-        if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
     }
 }

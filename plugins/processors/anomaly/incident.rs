@@ -1,15 +1,19 @@
-//! The states of an incident: detected, confirmed, notified, recovering, resolved (DESIGN section 6).
+//! The states of an incident: detected, confirmed, notified, recovering, and its ends (DESIGN section 6). What is new in
+//! between is in `update`, how bad it is in `severity`, the end of what cannot be seen in `expiry`.
 //!
-//! Detections that overlap are one incident: it stays open until the frames have been calm for a while, and a relapse
-//! while it recovers, or soon after its end, goes back to where it stood, under the same key and without a second call. The key is made of the detector, the group and
-//! the first frame, so a restart keeps it. New-normal offers, digests and maintenance windows are not here yet.
+//! Detections that overlap are one incident (what comes back needs ever longer to be over): it stays open until the frames have been calm for a while, and a relapse
+//! while it recovers, or soon after its end, goes back to where it stood, under the same key and without a second call. The
+//! key is made of the detector, the group and the first frame, so a restart keeps it. Whether it calls is decided at the
+//! desk (`sentinel_contract::desk`), where all detectors of the host ask: it may join another incident, or be held back.
 
 use sentinel_contract::Incident;
+use sentinel_contract::desk::{Answer, Desk};
 use sentinel_contract::incident::{Contribution, State};
-use serde::{Deserialize, Serialize};
 
-/// Calm frames that begin the recovery of a confirmed incident.
-const LOW_FRAMES: u32 = 2;
+use super::expiry;
+use super::open::Open;
+use super::severity::Extent;
+use super::update::update;
 
 /// How long things last.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Rules {
     pub relapse_ms: i64,
     /// An open incident ends after this and is taken as the new normal.
     pub accept_ms: i64,
+    /// Length of a frame.
+    pub interval_ms: i64,
 }
 
 /// Whose incidents these are.
@@ -28,6 +34,28 @@ pub(super) struct Owner {
     pub detector: String,
     pub host: String,
     pub group: String,
+}
+
+impl Owner {
+    /// The group, else the host.
+    pub(super) fn place(&self) -> &str {
+        if self.group.is_empty() { &self.host } else { &self.group }
+    }
+}
+
+/// Where an incident happens: whose it is, by which rules, and where it asks before it calls.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub owner: &'a Owner,
+    pub rules: Rules,
+    pub desk: &'a Desk,
+}
+
+impl Place<'_> {
+    /// Until when an incident of this frame counts as watched: frames may be late, or lost in a restart.
+    pub(super) fn attended_ms(&self, time_ms: i64) -> i64 {
+        time_ms + self.rules.relapse_ms.max(10 * self.rules.interval_ms)
+    }
 }
 
 /// What a frame says.
@@ -42,6 +70,11 @@ pub(super) struct Verdict {
     pub sure: bool,
     /// It recovers.
     pub calm: bool,
+    /// Nothing of the open incident can be seen in it: its signals are missing.
+    pub unseen: bool,
+    /// It is about a source that says nothing.
+    pub silence: bool,
+    pub extent: Extent,
     pub models: Vec<(String, f64)>,
     /// Empty below the boundary.
     pub contributions: Vec<Contribution>,
@@ -54,36 +87,6 @@ pub(super) struct Verdict {
     pub why_not: String,
 }
 
-/// An open incident. Serialised with the group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Open {
-    pub key: String,
-    pub started_ms: i64,
-    /// Of its start or its last relapse: what stands still for it does so from here on.
-    pub since_ms: i64,
-    /// When it ended, if it did.
-    ended_ms: Option<i64>,
-    pub state: State,
-    /// Where it goes back to when it relapses: detected, confirmed or notified.
-    pub reached: State,
-    low: u32,
-    /// Highest score since the last change, and at all.
-    peak: f64,
-    highest: f64,
-    models: Vec<(String, f64)>,
-    contributions: Vec<Contribution>,
-    normal: Vec<String>,
-    what: String,
-    page: Option<String>,
-}
-
-impl Open {
-    /// A person or the boundary should take it seriously.
-    pub(super) fn is_confirmed(&self) -> bool {
-        self.reached != State::Detected
-    }
-}
-
 /// How an incident ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -93,6 +96,8 @@ pub(super) enum End {
     Over,
     /// It went on for so long that it is the new normal.
     Accepted,
+    /// Nothing more can be known of it.
+    Expired,
 }
 
 /// Takes a frame's verdict. Returns the changes of state, in order, and how the incident ended if it did.
@@ -100,60 +105,79 @@ pub(super) fn step(
     slot: &mut Option<Open>,
     past: &mut Option<Open>,
     verdict: &Verdict,
-    owner: &Owner,
-    rules: Rules,
+    place: &Place<'_>,
 ) -> (Vec<Incident>, Option<End>) {
+    if let Some(change) = expire(slot, verdict.time_ms, place.owner) {
+        *past = None;
+        return (vec![change], Some(End::Expired));
+    }
     let mut changes = Vec::new();
-    let recent =
-        |old: &Open| old.ended_ms.is_some_and(|end| verdict.time_ms - end <= rules.relapse_ms);
-    if slot.is_none() && !verdict.above {
+    if slot.is_none() && !verdict.above || slot.is_some() && verdict.unseen {
         return (changes, None);
     }
+    let recent = |old: &Open| {
+        old.ended_ms.is_some_and(|end| verdict.time_ms - end <= place.rules.relapse_ms)
+    };
     if slot.is_none()
         && let Some(mut old) = past.take().filter(recent)
     {
-        (old.since_ms, old.ended_ms) = (verdict.time_ms, None);
-        old.highest = 0.0; // it may be another fault: what it says now is of now
-        old.contributions.clear();
-        old.note(verdict);
+        old.revive(verdict);
         *slot = Some(old);
     } else if slot.is_none() {
-        let mut open = Open::new(verdict, owner);
+        let mut open = Open::new(verdict, place.owner);
         let reason = format!("score {:.2}, not yet confirmed", verdict.score);
-        changes.push(open.enter(State::Detected, verdict.time_ms, reason, owner));
+        changes.push(open.enter(State::Detected, verdict.time_ms, reason, place.owner));
         *slot = Some(open);
     } else if let Some(open) = slot {
+        expiry::see(open, verdict.time_ms, place.rules);
         open.note(verdict);
     }
     let Some(open) = slot else { return (changes, None) };
 
     if matches!(open.state, State::Recovering | State::Resolved) && verdict.above {
-        let reached = open.reached;
-        changes.push(open.enter(reached, verdict.time_ms, "it came back".into(), owner));
+        changes.push(open.come_back(verdict.time_ms, place.owner));
     }
-    advance(open, verdict, owner, &mut changes);
-    let end = close(open, verdict, owner, rules, &mut changes);
+    advance(open, verdict, place, &mut changes);
+    update(open, verdict, place, &mut changes);
+    let end = close(open, verdict, place, &mut changes);
     if end.is_some() {
         *past = slot.take().filter(|_| end != Some(End::Accepted));
     }
     (changes, end)
 }
 
+/// Ends an incident of which nothing more can be known, whether or not there is a verdict.
+pub(super) fn expire(slot: &mut Option<Open>, time_ms: i64, owner: &Owner) -> Option<Incident> {
+    let reason = expiry::expired(slot.as_ref()?, time_ms)?;
+    let mut open = slot.take()?;
+    Some(open.enter(State::Expired, time_ms, reason, owner))
+}
+
 /// Towards more certainty.
-fn advance(open: &mut Open, verdict: &Verdict, owner: &Owner, changes: &mut Vec<Incident>) {
-    if open.state == State::Detected && verdict.sure {
-        let reason = match &open.page {
-            Some(_) => "it lasts".to_owned(),
-            None => verdict.why_not.clone(),
-        };
-        open.reached = State::Confirmed;
-        changes.push(open.enter(State::Confirmed, verdict.time_ms, reason, owner));
+fn advance(open: &mut Open, verdict: &Verdict, place: &Place<'_>, changes: &mut Vec<Incident>) {
+    let time_ms = verdict.time_ms;
+    let confirms = open.state == State::Detected && verdict.sure;
+    if confirms {
+        (open.state, open.reached) = (State::Confirmed, State::Confirmed);
     }
-    if open.state == State::Confirmed
-        && let Some(reason) = open.page.clone()
-    {
+    if open.state != State::Confirmed {
+        return;
+    }
+    let answer = open.ask(time_ms, place);
+    let reason = match &answer {
+        Some(Answer::Join(head)) => Some(format!("it is part of {head}, of which somebody knows")),
+        Some(Answer::Hold) => Some("over the notification budget: in the digest".to_owned()),
+        _ if !confirms => None,
+        Some(Answer::Call) => Some("it lasts".to_owned()),
+        None => Some(verdict.why_not.clone()),
+    };
+    if let Some(reason) = reason {
+        changes.push(open.enter(State::Confirmed, time_ms, reason, place.owner));
+    }
+    if answer == Some(Answer::Call) {
         open.reached = State::Notified;
-        changes.push(open.enter(State::Notified, verdict.time_ms, reason, owner));
+        let reason = open.page.clone().unwrap_or_default();
+        changes.push(open.enter(State::Notified, time_ms, reason, place.owner));
     }
 }
 
@@ -161,22 +185,21 @@ fn advance(open: &mut Open, verdict: &Verdict, owner: &Owner, changes: &mut Vec<
 fn close(
     open: &mut Open,
     verdict: &Verdict,
-    owner: &Owner,
-    rules: Rules,
+    place: &Place<'_>,
     changes: &mut Vec<Incident>,
 ) -> Option<End> {
+    let Place { owner, rules, .. } = *place;
     let time_ms = verdict.time_ms;
-    if time_ms - open.since_ms >= rules.accept_ms {
+    if !open.silence && expiry::seen_ms(open, time_ms) >= rules.accept_ms {
         let reason = "it has lasted so long that it is taken as the new normal".into();
         changes.push(open.end_as_normal(time_ms, reason, owner));
         return Some(End::Accepted);
     }
-    let patience = if open.is_confirmed() { LOW_FRAMES.min(rules.recover_frames) } else { 1 };
-    if open.state != State::Recovering && open.low >= patience {
+    if open.state != State::Recovering && open.low >= open.patience(rules.recover_frames) {
         let reason = format!("score {:.2}, calm", verdict.score);
         changes.push(open.enter(State::Recovering, time_ms, reason, owner));
     }
-    if open.state == State::Recovering && open.low >= rules.recover_frames {
+    if open.state == State::Recovering && open.low >= open.calm_frames(rules.recover_frames) {
         let seconds = (time_ms - open.started_ms) / 1000;
         let reason = if open.is_confirmed() {
             format!("low for {} frames, {seconds} s after it began", open.low)
@@ -189,86 +212,4 @@ fn close(
         return Some(end);
     }
     None
-}
-
-impl Open {
-    fn new(verdict: &Verdict, owner: &Owner) -> Self {
-        let group = if owner.group.is_empty() { &owner.host } else { &owner.group };
-        let mut open = Open {
-            key: format!("{}/{group}/{}", owner.detector, verdict.time_ms / 1000),
-            started_ms: verdict.time_ms,
-            since_ms: verdict.time_ms,
-            ended_ms: None,
-            state: State::Detected,
-            reached: State::Detected,
-            low: 0,
-            peak: 0.0,
-            highest: 0.0,
-            models: Vec::new(),
-            contributions: Vec::new(),
-            normal: Vec::new(),
-            what: String::new(),
-            page: None,
-        };
-        open.note(verdict);
-        open
-    }
-
-    /// Takes a frame into account. The explanation is that of the worst frame.
-    fn note(&mut self, verdict: &Verdict) {
-        self.low = if verdict.calm { self.low + 1 } else { 0 };
-        self.peak = self.peak.max(verdict.score);
-        if verdict.above && (verdict.score > self.highest || self.contributions.is_empty()) {
-            self.models.clone_from(&verdict.models);
-            self.contributions.clone_from(&verdict.contributions);
-            self.normal.clone_from(&verdict.normal);
-            self.what.clone_from(&verdict.what);
-        }
-        self.highest = self.highest.max(verdict.score);
-        if self.page.is_none() {
-            self.page.clone_from(&verdict.page);
-        }
-    }
-
-    /// Ends as the new normal.
-    pub(super) fn end_as_normal(
-        &mut self,
-        time_ms: i64,
-        reason: String,
-        owner: &Owner,
-    ) -> Incident {
-        self.enter(State::Accepted, time_ms, reason, owner)
-    }
-
-    fn enter(&mut self, state: State, time_ms: i64, reason: String, owner: &Owner) -> Incident {
-        self.state = state;
-        let score = std::mem::take(&mut self.peak);
-        let place = if owner.group.is_empty() { &owner.host } else { &owner.group };
-        let message = match state {
-            State::Recovering => format!("recovering on {place}: {}", self.what),
-            State::Resolved => format!("over on {place}: {}", self.what),
-            State::Accepted => format!("the new normal on {place}: {}", self.what),
-            State::Detected | State::Confirmed | State::Notified => {
-                format!("{place}: {}", self.what)
-            }
-        };
-        Incident {
-            message,
-            key: self.key.clone(),
-            detector: owner.detector.clone(),
-            host: owner.host.clone(),
-            group: owner.group.clone(),
-            state,
-            time_ms,
-            started_ms: self.started_ms,
-            score: if score > 0.0 { score } else { self.highest },
-            models: self.models.clone(),
-            contributions: self.contributions.clone(),
-            suspects: Vec::new(),
-            tier: None,
-            changes: Vec::new(),
-            normal: self.normal.clone(),
-            reason,
-        }
-    }
 }

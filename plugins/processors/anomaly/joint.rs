@@ -5,8 +5,7 @@
 //! model knows its own rows too well. A touch of noise is added to the rows, because a tree cannot cut along a signal that
 //! never moved, and would be blind to it when it does.
 
-use linfa::traits::Fit;
-use linfa::{DatasetBase, ParamGuard};
+use linfa::ParamGuard;
 use ndarray::Array2;
 use sentinel_models::rng::SplitMix64;
 use sentinel_models::{IsolationForest, ModelError, OneClassSvm, Pca};
@@ -25,6 +24,8 @@ const BACKGROUND_SIGNALS: usize = 3;
 const EXPLAINED: f64 = 0.9;
 /// Share of the rows that the one-class SVM leaves outside.
 const NU: f64 = 0.01;
+/// Bytes that the SVM may keep of its kernel while it is fitted: a quarter of its default; the model is the same.
+const CACHE: usize = 2 << 20;
 
 /// The models, fitted on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,12 +46,13 @@ pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "one_class_svm", "p
 impl Joint {
     /// Fits on rows in time order; also the scores of each row by models that did not know it.
     pub(super) fn fit(rows: &[Vec<f64>], seed: u64) -> Result<(Joint, Vec<Votes>), ModelError> {
-        let half = rows.len() / 2;
-        let (early, late) = (Joint::of(&rows[..half], seed)?, Joint::of(&rows[half..], seed)?);
-        let score = |(at, row): (usize, &Vec<f64>)| {
-            if at < half { late.raw(row) } else { early.raw(row) }
-        };
-        let scores = rows.iter().enumerate().map(score).collect();
+        let (early, late) = rows.split_at(rows.len() / 2);
+        let mut scores = Vec::with_capacity(rows.len());
+        // One after the other: memory.
+        for (others, own) in [(late, early), (early, late)] {
+            let model = Joint::of(others, seed)?;
+            scores.extend(own.iter().map(|row| model.raw(row)));
+        }
         Ok((Joint::of(rows, seed)?, scores))
     }
 
@@ -59,10 +61,18 @@ impl Joint {
         if width == 0 {
             return Err(ModelError::NotEnoughRows { needed: 2, got: 0 });
         }
-        let mut rng = SplitMix64::new(seed);
-        let noisy: Vec<f64> = rows.iter().flatten().map(|z| z + JITTER * rng.normal()).collect();
-        let pca = Pca::params().variance(EXPLAINED).fit_rows(&noisy, width)?;
-        let svm = OneClassSvm::params().nu(NU).seed(seed).fit_rows(&noisy, width)?;
+        // Made twice: as much again as the rows, and PCA uses up its own.
+        let noisy = || -> Vec<f64> {
+            let mut rng = SplitMix64::new(seed);
+            let mut values = Vec::with_capacity(rows.len() * width);
+            values.extend(rows.iter().flatten().map(|z| z + JITTER * rng.normal()));
+            values
+        };
+        let records = Array2::from_shape_vec((rows.len(), width), noisy())
+            .map_err(|error| ModelError::Shape(error.to_string()))?;
+        let pca = Pca::params().variance(EXPLAINED).check()?.fit_owned(records)?;
+        let svm = OneClassSvm::params().nu(NU).seed(seed).cache_bytes(CACHE);
+        let svm = svm.fit_rows(&noisy(), width)?;
         Ok(Joint { forest: forest(rows, seed)?, svm, pca })
     }
 
@@ -105,17 +115,15 @@ fn forest(rows: &[Vec<f64>], seed: u64) -> Result<IsolationForest, ModelError> {
     let mut values = Vec::with_capacity(rows.len().max(FOREST_ROWS) * width * 5 / 4);
     for at in 0..rows.len().max(FOREST_ROWS) {
         let row = &rows[at % rows.len()];
-        values.extend(row.iter().map(|z| z + JITTER * rng.normal()));
+        values.extend(row.iter().map(|z| (z + JITTER * rng.normal()) as f32));
         if rng.uniform() < BACKGROUND {
             let start = values.len();
-            values.extend_from_slice(row);
+            values.extend(row.iter().map(|z| *z as f32));
             for _ in 0..=rng.below(BACKGROUND_SIGNALS) {
-                values[start + rng.below(width)] = (2.0 * rng.uniform() - 1.0) * CLIP;
+                values[start + rng.below(width)] = ((2.0 * rng.uniform() - 1.0) * CLIP) as f32;
             }
         }
     }
-    let records = Array2::from_shape_vec((values.len() / width, width), values)
-        .map_err(|error| ModelError::Shape(error.to_string()))?;
     let params = IsolationForest::params().n_trees(100).max_samples(256).seed(seed);
-    params.check()?.fit(&DatasetBase::from(records))
+    params.check()?.fit_rows(&values, width)
 }

@@ -2,24 +2,35 @@
 //! why (DESIGN section 6). Any number of them, each with its own signals.
 //!
 //! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
-//! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
+//! (frames to robust residuals), `train` (history, by `columns`, to a model), `score` (1.0 at the boundary), `verdict` (one frame
 //! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `suspects`, `emit`, `state` and
 //! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
+//! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
+//! judged), `explain` (why), `incident` (its states), `open` (what is known of one), `update`, `severity` and `expiry`,
+//! `group` (all of these for one group) and `course`, `suspects`, `emit`, `digest`, `state`, `restart` and `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
 //! come later.
 
 mod changes;
+mod columns;
 mod commands;
+mod course;
+mod digest;
 mod due;
 mod emit;
+mod expiry;
 mod explain;
 mod frame;
 mod group;
 mod incident;
 mod joint;
+mod open;
 mod past;
 mod presets;
+mod restart;
 mod rows;
 mod score;
+mod severity;
+mod share_test;
 mod signals;
 mod state;
 mod status;
@@ -29,6 +40,7 @@ mod train;
 mod training;
 mod treat;
 mod unit;
+mod update;
 mod verdict;
 mod views;
 mod worse;
@@ -42,7 +54,7 @@ use sentinel_contract::command::Command;
 use sentinel_contract::schedule::Schedule;
 use sentinel_contract::units::Period;
 use sentinel_contract::{
-    Batch, Cause, ConfigError, Context, Emit, Events, Observer, Plugin, Processor,
+    Batch, Cause, ConfigError, Context, Emit, Events, Incident, Observer, Plugin, Processor,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -192,6 +204,10 @@ pub struct Anomaly {
     unseen: u64,
     calendar: Vec<Schedule>,
     windows: Vec<commands::Window>,
+    /// Changes that a process made and could not tell any more.
+    untold: Vec<Incident>,
+    /// It has looked after what an earlier run left open.
+    settled: bool,
 }
 
 impl Plugin for Anomaly {
@@ -231,12 +247,14 @@ impl Anomaly {
             names: signals.names(),
             history: Arc::clone(&context.history),
             trainer: context.trainer.clone(),
+            desk: context.desk.clone(),
             options,
             rules: Rules {
                 confirm_frames: if confirm == 0 { config.preset.confirm_frames() } else { confirm },
                 recover_frames: config.recover_frames,
                 relapse_ms: i64::from(config.recover_frames) * RELAPSE * interval_ms,
                 accept_ms: ACCEPT_MS,
+                interval_ms,
             },
             retrain_ms: millis(config.retrain_interval),
             silence: config.silence,
@@ -257,6 +275,8 @@ impl Anomaly {
             unseen: 0,
             calendar: config.maintenance.clone(),
             windows: Vec::new(),
+            untold: Vec::new(),
+            settled: false,
         })
     }
 
@@ -280,7 +300,9 @@ impl Anomaly {
             let maintained = self.is_maintained(frame.time_ms);
             for (group, columns) in self.groups.iter_mut().zip(&frame.rows) {
                 if maintained {
-                    group.maintained(frame.time_ms, columns, &self.shared);
+                    for events in group.maintained(frame.time_ms, columns, &self.shared) {
+                        emit.push(events);
+                    }
                     continue;
                 }
                 let events = group.frame(frame.time_ms, columns, frame.blind, &self.shared);
@@ -305,8 +327,10 @@ impl Observer for Anomaly {
     }
 
     fn tick(&mut self, now_ms: i64, emit: &mut Emit) {
+        self.settle(now_ms, emit);
         let frames = self.collector.tick(now_ms);
         self.closed(frames, emit);
+        self.tell_digest(now_ms, emit);
     }
 
     fn unseen(&mut self, _origin: &str, events: usize) {
@@ -324,7 +348,7 @@ impl Observer for Anomaly {
         self.windows = windows;
         groups.truncate(self.collector.max_groups());
         for group in &mut groups {
-            group.catch_up(&self.shared);
+            self.untold.extend(group.catch_up(&self.shared));
             let key = GroupKey { name: group.owner.group.clone(), labels: group.labels.clone() };
             self.collector.add_group(key);
         }

@@ -5,22 +5,21 @@
 //! their time is smallest (bottom-k sampling; Cohen and Kaplan 2007). The same frames give the same rows, whatever the order
 //! they came in, and a frame that was chosen stays likely to be chosen the next day.
 
-use sentinel_contract::history::Frame;
 use sentinel_models::rng::SplitMix64;
 
 /// Hours of a week. They begin on Thursday, 1970-01-01, in UTC: only that they are told apart matters.
 const HOURS: usize = 168;
 const HOUR_MS: i64 = 3_600_000;
 
-/// The places of at most `most` frames, in order.
-pub(super) fn chosen(frames: &[Frame], most: usize, seed: u64) -> Vec<usize> {
-    if frames.len() <= most {
-        return (0..frames.len()).collect();
+/// The places of at most `most` frames, in order, chosen by their times.
+pub(super) fn chosen(times: &[i64], most: usize, seed: u64) -> Vec<usize> {
+    if times.len() <= most {
+        return (0..times.len()).collect();
     }
     let mut strata: Vec<Vec<(u64, usize)>> = vec![Vec::new(); HOURS];
-    for (at, frame) in frames.iter().enumerate() {
-        let hour = frame.time_ms.div_euclid(HOUR_MS).rem_euclid(HOURS as i64) as usize;
-        let hash = SplitMix64::new(seed ^ frame.time_ms.cast_unsigned()).next_u64();
+    for (at, time_ms) in times.iter().enumerate() {
+        let hour = time_ms.div_euclid(HOUR_MS).rem_euclid(HOURS as i64) as usize;
+        let hash = SplitMix64::new(seed ^ time_ms.cast_unsigned()).next_u64();
         strata[hour].push((hash, at));
     }
     strata.retain(|stratum| !stratum.is_empty());

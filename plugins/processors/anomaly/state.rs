@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::commands::Window;
 use super::frame::GroupKey;
-use super::group::{Group, InUse, Shared, Training};
-use super::incident::Open;
+use super::group::{Before, Group, InUse, Shared, Training};
+use super::open::Open;
 use super::suspects::Tracker;
 use super::train::{Boundaries, Model, Raw};
 use super::verdict::Memory;
@@ -58,11 +58,24 @@ struct SavedGroup {
     spoken: u64,
     zeros: u32,
     last_ms: i64,
+    /// For `undo`.
+    #[serde(default)]
+    before: Option<SavedBefore>,
 }
 
 fn never() -> i64 {
     i64::MIN
 }
+
+#[derive(Serialize, Deserialize)]
+struct SavedBefore {
+    at_ms: i64,
+    levels: Vec<Levels>,
+    model: Option<(Model, Boundaries, i64)>,
+}
+
+/// How long a new normal can be taken back; it doubles the state.
+const UNDO_MS: i64 = 7 * 86_400_000;
 
 /// Writes all groups that have spoken.
 pub(super) fn save(groups: &[Group], windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
@@ -88,20 +101,25 @@ fn save_group(group: &Group) -> SavedGroup {
         Training::Due { at_ms } => (false, at_ms),
         Training::Running { upto_ms, .. } => (true, upto_ms),
     };
-    let model = (group.used.as_ref())
-        .map(|used| (used.model.clone(), used.boundaries.clone(), used.since_ms));
+    let model = |used: &InUse| (used.model.clone(), used.boundaries.clone(), used.since_ms);
+    let before = group.before.as_ref().filter(|before| group.last_ms - before.at_ms < UNDO_MS);
+    let before = before.map(|before| SavedBefore {
+        at_ms: before.at_ms,
+        levels: before.levels.clone(),
+        model: before.used.as_ref().map(model),
+    });
     SavedGroup {
         name: group.owner.group.clone(),
         labels: group.labels.clone(),
         levels: group.levels.clone(),
-        model,
+        model: group.used.as_ref().map(model),
         due_ms,
         running,
         learnt_frames: group.learnt_frames,
         scored_frames: group.scored_frames,
         incident: group.incident.clone(),
         past: group.past.clone(),
-        memory: group.memory,
+        memory: group.memory.clone(),
         tracker: group.tracker.clone(),
         worst: group.worst,
         incidents: group.incidents,
@@ -112,6 +130,7 @@ fn save_group(group: &Group) -> SavedGroup {
         spoken: group.spoken,
         zeros: group.zeros,
         last_ms: group.last_ms,
+        before,
     }
 }
 
@@ -145,13 +164,12 @@ fn restore_group(
     let n_signals = shared.names.len();
     ensure!(saved.levels.len() == n_signals, "the state lacks levels");
     let mut group = make(&GroupKey { name: saved.name, labels: saved.labels });
-    if let Some((model, boundaries, since_ms)) = saved.model {
-        let known = model.learned.iter().flatten().count();
-        let fits = model.learned.len() == n_signals
-            && model.joint.n_features() == known
-            && boundaries.joint.len() == super::joint::JOINT;
-        ensure!(fits, "the saved model does not fit its signals");
-        group.used = Some(InUse { model, boundaries, since_ms });
+    group.used = saved.model.map(|model| in_use(model, n_signals)).transpose()?;
+    if let Some(before) = saved.before {
+        ensure!(before.levels.len() == n_signals, "the state lacks levels");
+        let used = before.model.map(|model| in_use(model, n_signals)).transpose()?;
+        let (at_ms, levels) = (before.at_ms, before.levels);
+        group.before = Some(Box::new(Before { at_ms, levels, used }));
     }
     group.levels = saved.levels;
     group.learnt_frames = saved.learnt_frames;
@@ -175,4 +193,14 @@ fn restore_group(
         group.training = Training::Due { at_ms: saved.due_ms };
     }
     Ok(group)
+}
+
+fn in_use(saved: (Model, Boundaries, i64), n_signals: usize) -> Result<InUse, Cause> {
+    let (model, boundaries, since_ms) = saved;
+    let known = model.learned.iter().flatten().count();
+    let fits = model.learned.len() == n_signals
+        && model.joint.n_features() == known
+        && boundaries.joint.len() == super::joint::JOINT;
+    ensure!(fits, "the saved model does not fit its signals");
+    Ok(InUse { model, boundaries, since_ms })
 }

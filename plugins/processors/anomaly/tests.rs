@@ -2,11 +2,17 @@
 
 mod commands;
 mod configuration;
+mod fixtures;
+mod joins;
 mod learning;
+mod life;
 mod robustness;
+mod seasons;
+mod share_test;
 mod states;
 mod stories;
 mod training;
+mod updates;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -16,7 +22,7 @@ use sentinel_contract::history::{Frame, History};
 use sentinel_contract::incident::{Incident, State};
 use sentinel_contract::trainer::Trainer;
 use sentinel_contract::{
-    Batch, Cause, Context, Emit, Events, Kind, Labels, Metric, Observer, Series,
+    Batch, Cause, Context, Desk, Emit, Events, Kind, Labels, Metric, Observer, Series,
 };
 use sentinel_models::rng::SplitMix64;
 
@@ -26,30 +32,53 @@ use super::{Anomaly, Config};
 #[derive(Default)]
 pub(super) struct Memory {
     frames: Mutex<HashMap<String, BTreeMap<i64, Frame>>>,
+    /// Of each detector, in the order of its frames' values.
+    names: Mutex<HashMap<String, Vec<String>>>,
     pub incidents: Mutex<Vec<Incident>>,
 }
 
+impl Memory {
+    /// Another history of the same content.
+    pub(super) fn copied(&self) -> Arc<Memory> {
+        Arc::new(Memory {
+            frames: Mutex::new(self.frames.lock().unwrap().clone()),
+            names: Mutex::new(self.names.lock().unwrap().clone()),
+            incidents: Mutex::new(self.incidents.lock().unwrap().clone()),
+        })
+    }
+}
+
 impl History for Memory {
-    fn append_frame(&self, detector: &str, _: &[String], frame: &Frame) {
+    fn append_frame(&self, detector: &str, names: &[String], frame: &Frame) {
+        self.names.lock().unwrap().entry(detector.to_owned()).or_insert_with(|| names.to_vec());
         let mut frames = self.frames.lock().unwrap();
         frames.entry(detector.to_owned()).or_default().insert(frame.time_ms, frame.clone());
     }
     fn frames(
         &self,
         detector: &str,
-        _: &[String],
+        wanted: &[String],
         from: i64,
         to: i64,
     ) -> Result<Vec<Frame>, Cause> {
-        let frames = self.frames.lock().unwrap();
-        let of = frames.get(detector).map(|of| of.range(from..to).map(|(_, frame)| frame.clone()));
-        Ok(of.into_iter().flatten().collect())
+        let (frames, names) = (self.frames.lock().unwrap(), self.names.lock().unwrap());
+        let own = names.get(detector).map(Vec::as_slice).unwrap_or_default();
+        let places: Vec<Option<usize>> =
+            wanted.iter().map(|name| own.iter().position(|known| known == name)).collect();
+        let of = |(_, frame): (&i64, &Frame)| {
+            let value = |at: &Option<usize>| at.map_or(f64::NAN, |at| frame.values[at]);
+            Frame { values: places.iter().map(value).collect(), ..*frame }
+        };
+        let frames = frames.get(detector).into_iter().flat_map(|frames| frames.range(from..to));
+        Ok(frames.map(of).collect())
     }
     fn record_incident(&self, incident: &Incident) {
         self.incidents.lock().unwrap().push(incident.clone());
     }
-    fn incidents(&self, _: i64, _: usize) -> Result<Vec<Incident>, Cause> {
-        Ok(Vec::new())
+    fn incidents(&self, from_ms: i64, limit: usize) -> Result<Vec<Incident>, Cause> {
+        let incidents = self.incidents.lock().unwrap();
+        let since = incidents.iter().rev().filter(|one| one.time_ms >= from_ms);
+        Ok(since.take(limit).cloned().collect())
     }
     fn save_state(&self, _: &str, _: &[u8]) {}
     fn load_state(&self, _: &str) -> Result<Option<Vec<u8>>, Cause> {
@@ -67,6 +96,7 @@ pub(super) fn context(history: Arc<dyn History>) -> Context {
         state_dir: "/nonexistent".into(),
         history,
         trainer: Trainer::waiting(),
+        desk: Desk::default(),
     }
 }
 
@@ -74,6 +104,7 @@ pub(super) fn context(history: Arc<dyn History>) -> Context {
 pub(super) struct Rig {
     pub detector: Anomaly,
     pub history: Arc<Memory>,
+    pub desk: Desk,
     pub interval_ms: i64,
     pub now_ms: i64,
     pub incidents: Vec<Incident>,
@@ -96,10 +127,12 @@ impl Rig {
         let config: Config = toml::from_str(options).unwrap();
         let interval_ms = config.frame_interval.0.as_millis() as i64;
         let shared: Arc<dyn History> = Arc::clone(&history) as _;
-        let detector = Anomaly::new(&config, &context(shared)).unwrap();
+        let context = context(shared);
+        let detector = Anomaly::new(&config, &context).unwrap();
         Rig {
             detector,
             history,
+            desk: context.desk,
             interval_ms,
             now_ms,
             incidents: Vec::new(),
@@ -109,9 +142,37 @@ impl Rig {
         }
     }
 
+    /// With an alias of its own, at a desk that it shares.
+    pub(super) fn beside(options: &str, alias: &str, desk: &Desk) -> Rig {
+        let mut rig = Rig::new(options);
+        let context = Context {
+            alias: alias.into(),
+            desk: desk.clone(),
+            ..context(Arc::clone(&rig.history) as _)
+        };
+        rig.detector = Anomaly::new(&toml::from_str(options).unwrap(), &context).unwrap();
+        rig.desk = context.desk;
+        rig
+    }
+
+    /// With a training thread, as live.
+    pub(super) fn trained_by(options: &str, trainer: &Trainer) -> Rig {
+        let mut rig = Rig::new(options);
+        let trainer = trainer.clone();
+        let context = Context { trainer, ..context(Arc::clone(&rig.history) as _) };
+        rig.detector = Anomaly::new(&toml::from_str(options).unwrap(), &context).unwrap();
+        rig.desk = context.desk;
+        rig
+    }
+
     /// Another process: same history, the given snapshot. Its first frame is not thrown away, as if it began with it.
     pub(super) fn restarted(&self, snapshot: &[u8]) -> Rig {
-        let mut rig = Rig::on(&self.options, Arc::clone(&self.history), self.now_ms);
+        self.restarted_on(snapshot, Arc::clone(&self.history))
+    }
+
+    pub(super) fn restarted_on(&self, snapshot: &[u8], history: Arc<Memory>) -> Rig {
+        let mut rig = Rig::on(&self.options, history, self.now_ms);
+        rig.desk.recall(&rig.history.incidents(i64::MIN, usize::MAX).unwrap(), self.now_ms);
         rig.detector.restore(snapshot).unwrap();
         rig.detector.collector.see();
         rig

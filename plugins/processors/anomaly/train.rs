@@ -12,10 +12,11 @@ use sentinel_models::ModelError;
 use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
+use super::columns::{Columns, Stored};
 use super::joint::{JOINT, Joint, Votes};
 use super::rows;
 use super::score::{Boundary, Scale, Trailing, WINDOW, tail_bound};
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
 use super::tier;
 use super::treat::{Learned, Measure, Sample, Unit, learn, measure};
 use super::views::{Ensemble, Largest, Levels};
@@ -23,8 +24,9 @@ use super::worse::{self, Against};
 
 /// Rows the joint models are fitted on; of more, `rows` chooses (a forest reads 25,600 values at most anyway).
 const MAX_ROWS: usize = 4096;
-/// Frames read from history at once, and at all.
-const CHUNK_FRAMES: i64 = 2000;
+/// Signals whose values are in memory at once.
+const AT_ONCE: usize = 6;
+/// Frames read from history at all.
 const MAX_FRAMES: i64 = 20_160;
 /// Edges of a band, in robust standard deviations: never so near that counting noise passes, never beyond the clip.
 const BOUNDS: std::ops::RangeInclusive<f64> = 4.0..=12.0;
@@ -162,38 +164,42 @@ pub(super) enum Refusal {
 
 impl Job {
     /// Reads, learns, fits, compares.
-    pub(super) fn run(self) -> Result<Trained, Refusal> {
-        let stored = self
-            .stored()
-            .map_err(|error| Refusal::Failed(format!("cannot read history: {error:#}")))?;
-        let frames = if stored.len() >= self.recent.len() { &stored } else { &self.recent };
-        if frames.len() < self.options.min_frames {
-            let words = format!("{} of {} frames", frames.len(), self.options.min_frames);
-            return Err(Refusal::TooFew(words));
+    pub(super) fn run(mut self) -> Result<Trained, Refusal> {
+        let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
+        let (recent, names) = (std::mem::take(&mut self.recent), self.signals.names());
+        let options = &self.options;
+        let reach = options.window_ms.min(MAX_FRAMES * options.interval_ms);
+        let stored = Stored {
+            history: &*self.history,
+            name: &self.name,
+            names: &names,
+            from_ms: self.upto_ms.saturating_sub(reach),
+            upto_ms: self.upto_ms,
+            interval_ms: options.interval_ms,
+            excluded: &self.excluded,
+        };
+        let stored = Columns::stored(&stored).map_err(failed)?;
+        if stored.len() >= recent.len() {
+            drop(recent);
+            return self.learn(&stored);
         }
-        let trained = fit(&self.signals, frames, &self.options)
-            .map_err(|error| Refusal::Failed(error.to_string()))?;
-        let worse = self
-            .against
-            .as_ref()
-            .and_then(|old| worse::than(old, &trained, &self.signals, frames, &self.options));
-        worse.map_or(Ok(trained), |reason| Err(Refusal::Worse(reason)))
+        drop(stored);
+        self.learn(&Columns::held(&recent))
     }
 
-    fn stored(&self) -> anyhow::Result<Vec<Frame>> {
-        let options = &self.options;
-        let names = self.signals.names();
-        let reach = options.window_ms.min(MAX_FRAMES * options.interval_ms);
-        let mut from = self.upto_ms.saturating_sub(reach);
-        let mut frames = Vec::new();
-        while from <= self.upto_ms {
-            let to = (from + CHUNK_FRAMES * options.interval_ms).min(self.upto_ms + 1);
-            let mut chunk = self.history.frames(&self.name, &names, from, to)?;
-            chunk.retain(|frame| !self.excluded.iter().any(|times| times.contains(&frame.time_ms)));
-            frames.append(&mut chunk);
-            from = to;
+    fn learn(&self, frames: &Columns<'_>) -> Result<Trained, Refusal> {
+        let (signals, options) = (&*self.signals, &self.options);
+        let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
+        if frames.len() < options.min_frames {
+            let words = format!("{} of {} frames", frames.len(), options.min_frames);
+            return Err(Refusal::TooFew(words));
         }
-        Ok(frames)
+        let trained = fit(signals, frames, options).map_err(failed)?;
+        let worse = match &self.against {
+            Some(old) => worse::than(old, &trained, signals, frames, options).map_err(failed)?,
+            None => None,
+        };
+        worse.map_or(Ok(trained), |reason| Err(Refusal::Worse(reason)))
     }
 }
 
@@ -210,71 +216,116 @@ pub(super) fn doubt(frames: usize) -> f64 {
     1.0 + FEW_FRAMES / frames.max(1) as f64
 }
 
-/// Learns from `frames`, in time order.
+/// Learns from `frames`.
 pub(super) fn fit(
     signals: &Signals,
-    frames: &[Frame],
+    frames: &Columns<'_>,
     options: &Options,
-) -> Result<Trained, ModelError> {
-    let (from_ms, upto_ms) = match frames {
-        [first, .., last] => (first.time_ms, last.time_ms),
-        _ => return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }),
+) -> anyhow::Result<Trained> {
+    let [from_ms, .., upto_ms] = frames.times[..] else {
+        return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }.into());
     };
-    let youth = youth(from_ms, upto_ms);
-    let wider = (youth, doubt(frames.len()));
-    let chosen = rows::chosen(frames, MAX_ROWS, options.seed);
-    let mut learned = Vec::with_capacity(signals.signals.len());
-    let mut rows = vec![Vec::new(); chosen.len()];
-    let mut alarms = vec![0.0; frames.len()];
-    let mut largest = vec![Largest::default(); frames.len()];
-    for (index, signal) in signals.signals.iter().enumerate() {
-        let samples = replay_level(frames, index, signal.volume, options.level_frames);
-        let learns: Vec<Sample> = (samples.iter().zip(frames))
-            .map(|(one, frame)| if is_learnt(frame) { *one } else { one.missing() })
-            .collect();
-        let Some(mut facts) = learn(signal, &learns) else {
-            learned.push(None);
-            continue;
-        };
-        let mut measured: Vec<Measure> = (samples.iter())
-            .map(|one| measure(signal, &facts, one.value, one.volume, one.now.short, youth))
-            .collect();
-        facts.bound = bound_of(chosen.iter().map(|at| &measured[*at]), options.share);
-        for (worst, one) in alarms.iter_mut().zip(&mut measured) {
-            one.score /= facts.bound;
-            *worst = alarm([*one].into_iter()).max(*worst);
+    let chosen = rows::chosen(&frames.times, MAX_ROWS, options.seed);
+    let n_signals = signals.signals.len();
+    let mut seen = Seen {
+        youth: youth(from_ms, upto_ms),
+        doubt: doubt(frames.len()),
+        rows: chosen.iter().map(|_| Vec::with_capacity(n_signals)).collect(),
+        chosen: &chosen,
+        alarms: vec![0.0; frames.len()],
+        largest: vec![Largest::default(); frames.len()],
+    };
+    let mut learned = Vec::with_capacity(n_signals);
+    let all: Vec<usize> = (0..n_signals).collect();
+    for some in all.chunks(AT_ONCE) {
+        let volumes = some.iter().filter_map(|at| signals.signals[*at].volume);
+        let wanted: Vec<usize> = some.iter().copied().chain(volumes).collect();
+        let columns = frames.read(&wanted)?;
+        let mut volumes = columns[some.len()..].iter();
+        for (at, values) in some.iter().zip(&columns) {
+            let signal = &signals.signals[*at];
+            let volumes = signal.volume.and_then(|_| volumes.next()).map(Vec::as_slice);
+            learned.push(seen.learn(signal, values, volumes, &frames.scores, options));
         }
-        for (frame, one) in largest.iter_mut().zip(&samples) {
-            let unit = Unit::of(signal, facts.center, one.volume);
-            frame.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
-        }
-        for (row, at) in rows.iter_mut().zip(&chosen) {
-            row.push(measured[*at].z);
-        }
-        learned.push(Some(facts));
     }
+    let Seen { rows, alarms, largest, .. } = seen;
     let ensemble = Ensemble::learn(&largest);
-    let raw = || largest.iter().map(|frame| ensemble.raw(frame));
+    let raw: Vec<f64> = largest.iter().map(|frame| ensemble.raw(frame)).collect();
+    drop(largest);
     let (joint, votes) = Joint::fit(&rows, options.seed)?;
     let of_joint = |model: usize| {
         Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
     };
     let boundaries = Boundaries {
-        frame: Trailing::fortnight(options.frame_share, raw()),
-        days: Trailing::days(raw()),
+        frame: Trailing::fortnight(options.frame_share, raw.iter().copied()),
+        days: Trailing::days(raw.iter().copied()),
         joint: (0..JOINT).map(of_joint).collect(),
         robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
     };
-    let tier = tier::of(frames.iter().map(|frame| frame.time_ms));
+    let tier = tier::of(frames.times.iter().copied());
     let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms, tier };
     Ok(Trained { model, boundaries })
+}
+
+/// What the signals that were learnt make of the frames.
+struct Seen<'a> {
+    youth: f64,
+    doubt: f64,
+    /// The frames that become rows of the joint models, in order, and those rows.
+    chosen: &'a [usize],
+    rows: Vec<Vec<f64>>,
+    /// Of each frame.
+    alarms: Vec<f64>,
+    largest: Vec<Largest>,
+}
+
+impl Seen<'_> {
+    /// Learns one signal. Its deviations are made twice rather than kept.
+    fn learn(
+        &mut self,
+        signal: &Signal,
+        values: &[f64],
+        volumes: Option<&[f64]>,
+        scores: &[f64],
+        options: &Options,
+    ) -> Option<Learned> {
+        let volume = |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
+        let pairs = values.iter().enumerate().map(|(at, value)| (*value, volume(at)));
+        let mut samples = replay(pairs, options.level_frames);
+        for (one, score) in samples.iter_mut().zip(scores) {
+            if !is_learnt(*score) {
+                *one = one.missing();
+            }
+        }
+        let mut facts = learn(signal, &samples)?;
+        for (one, value) in samples.iter_mut().zip(values) {
+            one.value = *value;
+        }
+        let youth = self.youth;
+        let measured = |facts: &Learned, one: &Sample| {
+            measure(signal, facts, one.value, one.volume, one.now.short, youth)
+        };
+        let sigmas = self.chosen.iter().map(|at| measured(&facts, &samples[*at]));
+        facts.bound = bound_of(sigmas, options.share);
+        let frames = self.alarms.iter_mut().zip(&mut self.largest);
+        for ((worst, largest), one) in frames.zip(&samples) {
+            *worst = alarm([measured(&facts, one)].into_iter()).max(*worst);
+            let unit = Unit::of(signal, facts.center, one.volume);
+            let wider = (youth, self.doubt);
+            largest.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
+        }
+        for (row, at) in self.rows.iter_mut().zip(self.chosen) {
+            row.push(measured(&facts, &samples[*at]).z);
+        }
+        Some(facts)
+    }
 }
 
 /// Scales do not learn from frames that were far beyond the boundary for long when they came, or they would stop seeing such
 /// faults (measured on the development machines with daily training: PR-AUC .43 with those frames, .48 without). The
 /// boundaries do.
-fn is_learnt(frame: &Frame) -> bool {
-    frame.score.is_nan() || frame.score < LONG_BEYOND
+fn is_learnt(score: f64) -> bool {
+    score.is_nan() || score < LONG_BEYOND
 }
 
 /// The guard's raw score: the largest of the signals that are far enough from what is expected, the way that hurts.
@@ -289,20 +340,24 @@ pub(super) fn replay_level(
     volume: Option<usize>,
     level_frames: usize,
 ) -> Vec<Sample> {
+    let volume = |frame: &Frame| volume.map_or(f64::NAN, |volume| frame.values[volume]);
+    replay(frames.iter().map(|frame| (frame.values[signal], volume(frame))), level_frames)
+}
+
+/// The same from values, each with its volume.
+fn replay(pairs: impl Iterator<Item = (f64, f64)>, level_frames: usize) -> Vec<Sample> {
     let mut recent = Levels::new(level_frames);
-    (frames.iter())
-        .map(|frame| {
-            let value = frame.values[signal];
+    pairs
+        .map(|(value, volume)| {
             let now = recent.now();
             recent.push(value);
-            let volume = volume.map_or(f64::NAN, |volume| frame.values[volume]);
             Sample { value, volume, now }
         })
         .collect()
 }
 
 /// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.
-fn bound_of<'a>(measured: impl Iterator<Item = &'a Measure>, share: f64) -> f64 {
+fn bound_of(measured: impl Iterator<Item = Measure>, share: f64) -> f64 {
     let mut scores = TrailingQuantile::new(WINDOW);
     scores.extend(measured.filter(|one| one.expected.is_finite()).map(|one| one.score));
     tail_bound(&scores, share).unwrap_or(*BOUNDS.start()).clamp(*BOUNDS.start(), *BOUNDS.end())

@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, Votes};
-use super::signals::{LIMIT_FRAMES, Role, Signal, Watch};
+use super::severity::Extent;
+use super::share_test::ShareTest;
+use super::signals::{LIMIT_FRAMES, Role, Signal, Treatment, Watch};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
+use super::unit::Unit;
 use super::views::{Deviations, Largest};
 
 /// The name under which the signals' own tests are written.
@@ -33,6 +36,8 @@ const STOP: &str = "stop";
 const BEYOND: std::ops::RangeInclusive<f64> = 1.0..=5.0;
 /// Signals named for a combination.
 const TOP: usize = 3;
+/// What stopped is as bad as what is so many times its limit.
+const STOP_SIZE: f64 = 4.0;
 /// A source that usually sends at least this much, and in its quietest hundredth this, does not stop by chance.
 const STEADY: (f64, f64) = (3.0, 1.0);
 
@@ -77,7 +82,7 @@ pub(super) struct Ready<'a> {
 }
 
 /// What is carried from frame to frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Memory {
     evidence: f64,
     rank: [f64; 2],
@@ -85,6 +90,9 @@ pub(super) struct Memory {
     beyond: u32,
     /// Of the last frames, newest in the lowest bit: a signal's own test failed.
     guard: u64,
+    /// One a signal; used by shares that have a limit.
+    #[serde(default)]
+    shares: Vec<ShareTest>,
 }
 
 /// Raw scores of a frame, for the boundaries; and what the state machine is told.
@@ -101,10 +109,13 @@ pub(super) struct Judgement {
 /// asked for.
 pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judgement {
     let row = frame.ready.map(|ready| ready.model.row(frame.measures));
-    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| Raw {
-        frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
-        joint: ready.model.joint.raw(row),
-        robust_z: alarm(frame.measures.iter().copied()),
+    let raw = frame.ready.zip(row.as_ref()).map(|(ready, row)| {
+        let joint = ready.model.joint.raw(row);
+        Raw {
+            frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
+            joint,
+            robust_z: alarm(frame.measures.iter().copied()),
+        }
     });
     let (mut ratio, mut joint, mut robust_z) = (0.0, [0.0; JOINT], 0.0);
     if let (Some(ready), Some(raw)) = (frame.ready, raw) {
@@ -121,19 +132,20 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         }
     }
     memory.guard = memory.guard << 1 | u64::from(guard(frame) >= 1.0);
-    let limit = beyond_limit(frame);
+    memory.test_shares(frame);
+    let limit = beyond_limit(frame).or_else(|| memory.beyond_share(frame));
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
     let stopped = stopped(frame);
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
+    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
     let sure = memory.evidence >= SURE
         || stopped.is_some()
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames
         || memory.guard_lasts(frame.confirm_frames);
-    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
     let above = sure || ratio >= OPENS && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
@@ -141,6 +153,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         above,
         sure,
         calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
+        extent: extent(frame, ratio.max(absolute), stopped.is_some()),
         ..Verdict::default()
     };
     if frame.ready.is_some() {
@@ -163,6 +176,17 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     Judgement { verdict, raw, joint, robust_z }
 }
 
+/// How far it reaches. A stop is felt by users, whatever its signal's role.
+fn extent(frame: &Judged<'_>, size: f64, stopped: bool) -> Extent {
+    let outside = || {
+        let both = frame.signals.iter().zip(frame.measures);
+        both.filter(|(_, one)| one.counts && one.score >= 1.0)
+    };
+    let user = stopped || outside().any(|(signal, _)| signal.role == Role::User);
+    let size = if stopped { size.max(STOP_SIZE) } else { size };
+    Extent { size, breadth: outside().count(), user }
+}
+
 /// The signals' own tests, of those of which somebody has said what is worth a word.
 fn guard(frame: &Judged<'_>) -> f64 {
     let gated = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| signal.is_gated());
@@ -171,6 +195,39 @@ fn guard(frame: &Judged<'_>) -> f64 {
 }
 
 impl Memory {
+    /// Tells the test of each share that has a limit what came.
+    fn test_shares(&mut self, frame: &Judged<'_>) {
+        self.shares.resize(frame.signals.len(), ShareTest::default());
+        for (at, (signal, test)) in frame.signals.iter().zip(&mut self.shares).enumerate() {
+            if let (Some(limit), Some(volume), Treatment::Rate) =
+                (signal.limit, signal.volume, signal.treatment)
+            {
+                let whole = frame.measures[volume].value;
+                let learned = frame.ready.and_then(|ready| ready.model.learned[at].as_ref());
+                let usual = learned.map_or(0.0, |learned| learned.center);
+                test.push(frame.measures[at].value * whole, whole, usual, limit.value);
+            }
+        }
+    }
+
+    /// The first share beyond its limit by the evidence of many frames: which, its score, and the words.
+    fn beyond_share(&self, frame: &Judged<'_>) -> Option<(usize, f64, String)> {
+        let mut both = frame.signals.iter().zip(&self.shares).enumerate();
+        both.find_map(|(at, (signal, test))| Some((at, signal, test.beyond()?))).map(
+            |(at, signal, beyond)| {
+                let limit = signal.limit.map_or(f64::NAN, |limit| limit.value);
+                let reason = format!(
+                    "{}: {} of {}, beyond its limit of {}",
+                    signal.name,
+                    Unit::Number.shown(beyond.part),
+                    Unit::Number.shown(beyond.whole),
+                    signal.unit.shown(limit)
+                );
+                (at, beyond.score, reason)
+            },
+        )
+    }
+
     /// So many frames failed a signal's own test, one may be missing among them.
     fn guard_lasts(&self, frames: u32) -> bool {
         let seen = 64 - (frames + SLACK_FRAMES).min(64);
@@ -307,6 +364,9 @@ pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
         above: score >= 1.0,
         sure: score >= 1.0,
         calm: false,
+        unseen: false,
+        silence: true,
+        extent: Extent { size: 1.0, breadth: 1, user: false }, // whatever is behind it is not known
         models: vec![(STOP.to_owned(), score)],
         contributions: vec![Contribution {
             feature: "silence".to_owned(),

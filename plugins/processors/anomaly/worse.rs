@@ -14,10 +14,9 @@
 //! stay for ever). A model that sees less than the old one is not refused here: a wider one is right when the host became
 //! less steady. That is what leaving out incidents is for.
 
-use std::collections::VecDeque;
-
 use sentinel_contract::history::Frame;
 
+use super::columns::Columns;
 use super::joint::{JOINT, NAMES};
 use super::signals::Signals;
 use super::train::{Boundaries, Model, Options, Trained, alarm, doubt, replay_level, youth};
@@ -59,21 +58,29 @@ pub(super) fn than(
     old: &Against,
     new: &Trained,
     signals: &Signals,
-    frames: &[Frame],
+    frames: &Columns<'_>,
     options: &Options,
-) -> Option<String> {
+) -> anyhow::Result<Option<String>> {
     let asked = (frames.len() / SHARE).min(MOST);
     if asked < LEAST {
-        return None;
+        return Ok(None);
     }
-    let before = LONG * options.level_frames;
-    let told = &frames[frames.len().saturating_sub(asked + before)..];
+    let told = frames.newest(asked + LONG * options.level_frames)?;
+    Ok(than_on(old, new, signals, (&told, asked), options))
+}
+
+/// The same, told the last `asked` frames and those before them that make their levels.
+fn than_on(
+    old: &Against,
+    new: &Trained,
+    signals: &Signals,
+    (told, asked): (&[Frame], usize),
+    options: &Options,
+) -> Option<String> {
     let samples: Vec<Vec<Sample>> = (signals.signals.iter().enumerate())
         .map(|(at, signal)| {
-            let mut all =
-                VecDeque::from(replay_level(told, at, signal.volume, options.level_frames));
-            all.drain(..told.len() - asked);
-            all.into()
+            let mut all = replay_level(told, at, signal.volume, options.level_frames);
+            all.split_off(told.len() - asked) // which leaves the room of the others behind
         })
         .collect();
     let (was, is) = (

@@ -29,6 +29,7 @@ fn context() -> Context {
         state_dir: PathBuf::new(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     }
 }
 

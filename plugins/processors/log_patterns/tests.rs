@@ -31,6 +31,7 @@ fn patterns(options: &str) -> Patterns {
         state_dir: PathBuf::new(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     };
     let config: Config = toml::from_str(options).unwrap();
     Patterns::new(&config, &context).unwrap()

@@ -149,14 +149,14 @@ impl Sink for Incidents {
                 confirmed: false,
             });
             match change.state {
-                State::Detected | State::Recovering => (),
+                State::Detected | State::Recovering | State::Updated => (),
                 State::Confirmed | State::Notified => {
                     (case.confirmed, case.until_ms) = (true, None);
                 }
-                State::Resolved | State::Accepted if case.confirmed => {
+                State::Resolved | State::Accepted | State::Expired if case.confirmed => {
                     case.until_ms = Some(change.time_ms);
                 }
-                State::Resolved | State::Accepted => {
+                State::Resolved | State::Accepted | State::Expired => {
                     self.0.remove(&change.key);
                 }
             }

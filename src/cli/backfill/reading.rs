@@ -58,6 +58,7 @@ impl Reading {
             state_dir: job.shared.state_dir.clone(),
             history: Arc::clone(&past) as Arc<dyn History>,
             trainer: Trainer::waiting(), // on this thread, whose priority is low
+            desk: sentinel_contract::Desk::default(), // the past calls nobody
         };
         let driver = Driver::new(plan, &shared)?;
         let reader = |alias: &Arc<str>| -> Result<Reader> {

@@ -50,6 +50,7 @@ fn rig(config: &str) -> Rig {
         state_dir: folder.path().to_owned(),
         history: Arc::new(InMemory::new(100_000)),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     };
     let plan = options(folder.path(), config).plan(&shared);
     let plan = Arc::new(plan.unwrap_or_else(|problems| panic!("{}", problems.render())));

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use sentinel_contract::trainer::Trainer;
-use sentinel_contract::{Events, Incident, Plugin as _};
+use sentinel_contract::{Desk, Events, Incident, Plugin as _};
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::replay::{Driver, Sink};
 use sentinel_history::InMemory;
@@ -104,9 +104,13 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
             state_dir: paths::state_dir(options.state_dir.as_deref()),
             history: Arc::new(InMemory::new(FRAMES)),
             trainer: Trainer::waiting(),
+            desk: Desk::default(),
         };
         match options.plan(&shared) {
-            Ok(plan) => all.push((plan, shared, out)),
+            Ok(plan) => {
+                let shared = Shared { desk: Desk::new(plan.agent.budget()), ..shared };
+                all.push((plan, shared, out));
+            }
             Err(problems) => {
                 complain(&problems.render());
                 return Ok(ExitCode::from(EXIT_CONFIG));

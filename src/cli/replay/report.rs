@@ -214,11 +214,7 @@ impl Story {
         }
         self.reach = self.reach.max(reach);
         self.score = self.score.max(change.score);
-        let over = !matches!(
-            change.state,
-            State::Detected | State::Confirmed | State::Notified | State::Recovering
-        );
-        self.ended_ms = over.then_some(change.time_ms);
+        self.ended_ms = change.state.is_end().then_some(change.time_ms);
         self.state = state_word(change.state);
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail, ensure};
 use sentinel_contract::trainer::Trainer;
 use sentinel_contract::{
-    Batch, Context, Emit, Events, Incident, Kind, Labels, Metric, Observer, Plugin as _, Processor,
-    Series,
+    Batch, Context, Desk, Emit, Events, Incident, Kind, Labels, Metric, Observer, Plugin as _,
+    Processor, Series,
 };
 use sentinel_engine::config::Plan;
 use sentinel_history::InMemory;
@@ -207,6 +207,7 @@ impl Player {
             state_dir: "/nonexistent".into(), // a detector keeps no files
             history: Arc::new(InMemory::new(FRAMES)),
             trainer: Trainer::waiting(),
+            desk: Desk::new(plan.agent.budget()),
         };
         let lateness_ms = config.lateness.0.as_millis() as i64;
         let built = Anomaly::build(for_columns(config, names, interval), &context);

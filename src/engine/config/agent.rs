@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sentinel_contract::desk::Budget;
 use sentinel_contract::units::{Period, Secret, Size};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -36,6 +37,10 @@ pub struct Agent {
     pub backfill: Backfill,
     /// Where that is; the address of the first output that can be read, when empty.
     pub backfill_url: Secret,
+    /// Calls of all detectors together within an hour; more go into a digest.
+    pub notifications_per_hour: u32,
+    /// The same within a day.
+    pub notifications_per_day: u32,
 }
 
 /// The option `backfill`: a duration, or "off".
@@ -69,6 +74,7 @@ impl Visitor<'_> for DurationOrOff {
 
 impl Default for Agent {
     fn default() -> Self {
+        let budget = Budget::default();
         Agent {
             interval: Period::secs(10),
             round_interval: true,
@@ -81,6 +87,8 @@ impl Default for Agent {
             history_retention: Period::secs(30 * 86_400),
             backfill: Backfill(Some(Period::secs(MOST_BACKFILL_S))),
             backfill_url: Secret::new(""),
+            notifications_per_hour: budget.per_hour,
+            notifications_per_day: budget.per_day,
         }
     }
 }
@@ -98,6 +106,8 @@ pub const AGENT_OPTIONS: &[&str] = &[
     "history_retention",
     "backfill",
     "backfill_url",
+    "notifications_per_hour",
+    "notifications_per_day",
 ];
 
 impl Agent {
@@ -127,7 +137,18 @@ impl Agent {
         if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
             found.push(("backfill_url", "must be an address such as \"http://127.0.0.1:8428\""));
         }
+        if self.notifications_per_hour == 0 {
+            found.push(("notifications_per_hour", "must be at least 1"));
+        }
+        if self.notifications_per_day < self.notifications_per_hour {
+            found.push(("notifications_per_day", "must be at least notifications_per_hour"));
+        }
         found
+    }
+
+    /// How many calls the detectors may make.
+    pub fn budget(&self) -> Budget {
+        Budget { per_hour: self.notifications_per_hour, per_day: self.notifications_per_day }
     }
 }
 

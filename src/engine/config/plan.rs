@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
-use sentinel_contract::{Cause, Context, Entry, Input, Labels, Output, Processor};
+use sentinel_contract::{Cause, Context, Desk, Entry, Input, Labels, Output, Processor};
 use serde::de::DeserializeOwned;
 
 use super::agent::{Agent, Web};
@@ -60,13 +60,15 @@ pub struct Shared {
     pub history: Arc<dyn History>,
     /// The training thread.
     pub trainer: Trainer,
+    /// Calls and open incidents, of all detectors.
+    pub desk: Desk,
 }
 
 impl Shared {
     /// For checking only: keeps nothing, trains nothing.
     pub fn inert(state_dir: PathBuf) -> Self {
-        let (trainer, _never_run) = Trainer::new(|| ());
-        Shared { state_dir, history: Arc::new(NoHistory), trainer }
+        let (trainer, _never_run) = Trainer::new(|| (), || ());
+        Shared { state_dir, history: Arc::new(NoHistory), trainer, desk: Desk::default() }
     }
 }
 
@@ -110,6 +112,7 @@ pub(super) fn context(
         state_dir: shared.state_dir.clone(),
         history: Arc::clone(&shared.history),
         trainer: shared.trainer.clone(),
+        desk: shared.desk.clone(),
     }
 }
 

@@ -173,7 +173,7 @@ url = "${MISSING}"
     let expected = [
         "1:1 unknown table or option `intervall` | known here: agent, inputs, outputs, processors, web",
         "3:12 interval: \"10 parsecs\" is not a duration such as \"10s\", \"500ms\" or \"1h30m\" | ",
-        "4:1 unknown option `colour` | known here: backfill, backfill_url, collection_jitter, flush_interval, history_retention, host, interval, memory, round_interval, shutdown_timeout, tags",
+        "4:1 unknown option `colour` | known here: backfill, backfill_url, collection_jitter, flush_interval, history_retention, host, interval, memory, notifications_per_day, notifications_per_hour, round_interval, shutdown_timeout, tags",
         "6:1 files: must name at least one file | ",
         "8:1 unknown option `filez` | did you mean `files`?",
         "9:9 limit: must be at most 1GiB | ",

@@ -317,6 +317,7 @@ pub(super) fn shared(folder: &Path) -> Shared {
         state_dir: folder.to_owned(),
         history: Arc::new(history::NoHistory),
         trainer: Trainer::immediate(),
+        desk: Desk::default(),
     }
 }
 

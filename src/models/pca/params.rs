@@ -90,6 +90,14 @@ impl PcaValidParams {
     }
 
     fn fit_view(&self, rows: ArrayView2<'_, f64>) -> Result<Pca, ModelError> {
+        self.fit_owned(rows.to_owned())
+    }
+
+    /// As [`PcaValidParams::fit_rows`], in the memory of the rows.
+    ///
+    /// # Errors
+    /// As [`PcaValidParams::fit_rows`].
+    pub fn fit_owned(&self, rows: Array2<f64>) -> Result<Pca, ModelError> {
         let (n_rows, n_features) = rows.dim();
         if !(1..=MAX_FEATURES).contains(&n_features) {
             let reason = format!("{n_features} features, must be 1 to {MAX_FEATURES}");
@@ -99,7 +107,8 @@ impl PcaValidParams {
             return Err(ModelError::NotEnoughRows { needed: 2, got: n_rows });
         }
 
-        let mut centred = rows.mapv(clean);
+        let mut centred = rows;
+        centred.mapv_inplace(clean);
         let mean = centred.sum_axis(Axis(0)) / n_rows as f64;
         centred -= &mean;
         let covariance = centred.t().dot(&centred) / (n_rows - 1) as f64;

@@ -5,7 +5,8 @@ import { ask, clock, count, duration, el, inUnit, isNumber, moment, number } fro
 const SHOWN = 50; // incidents
 const BARS = 8; // contributions of one
 const OVERLAP_MS = 600e3; // event time may arrive late
-const TONES = { notified: 'bad', confirmed: 'warn', detected: 'warn', recovering: 'info', resolved: 'quiet' };
+const TONES = { notified: 'bad', confirmed: 'warn', detected: 'warn', updated: 'warn', recovering: 'info', resolved: 'quiet', expired: 'quiet' };
+const GRAVITY = { critical: 'bad', warning: 'warn', info: 'info' };
 const changes = new Map(); // key, state and time -> change
 let asked = 0; // newest time known
 let drawn = '';
@@ -29,12 +30,12 @@ export function listIncidents() {
     if (!byKey.has(change.key)) byKey.set(change.key, []);
     byKey.get(change.key).push(change);
   }
-  const rank = ['detected', 'confirmed', 'notified', 'recovering', 'resolved', 'accepted'];
+  const rank = ['detected', 'confirmed', 'notified', 'updated', 'recovering', 'resolved', 'accepted', 'expired'];
   const incidents = [...byKey].map(([key, list]) => {
     list.sort((a, b) => b.time_ms - a.time_ms || rank.indexOf(b.state) - rank.indexOf(a.state));
     const explained = list.filter((change) => change.contributions?.length);
     const peak = (explained.length ? explained : list).reduce((a, b) => ((b.score ?? 0) > (a.score ?? 0) ? b : a));
-    return { key, latest: list[0], peak, changes: list, open: !['resolved', 'accepted'].includes(list[0].state) };
+    return { key, latest: list[0], peak, changes: list, open: !['resolved', 'accepted', 'expired'].includes(list[0].state) };
   });
   return incidents.sort((a, b) => b.open - a.open || b.latest.time_ms - a.latest.time_ms).slice(0, SHOWN);
 }
@@ -54,15 +55,18 @@ export function showIncidents(root, incidents, nowMs) {
 }
 
 function card({ key, latest, peak, changes: list, open }) {
-  const attributes = { class: 'card incident', 'data-key': key, 'data-state': latest.state, 'data-tone': TONES[latest.state] ?? 'info', 'data-testid': 'incident' };
-  const badge = el('span', { class: 'chip', 'data-tone': TONES[latest.state] ?? 'info' }, latest.state);
+  const called = list.some((change) => change.state === 'notified');
+  const tone = TONES[latest.state === 'updated' && called ? 'notified' : latest.state] ?? 'info';
+  const attributes = { class: 'card incident', 'data-key': key, 'data-state': latest.state, 'data-tone': tone, 'data-testid': 'incident' };
+  const badge = el('span', { class: 'chip', 'data-tone': tone }, latest.state);
+  const severity = latest.severity ? [el('span', { class: 'chip', 'data-tone': GRAVITY[latest.severity] ?? 'info', 'data-testid': 'severity' }, latest.severity)] : [];
   const title = el('h3', {}, latest.message);
   const started = latest.started_ms ?? list.at(-1).time_ms;
   const lasted = open ? el('span', { 'data-since': started }) : el('span', {}, `lasted ${duration(latest.time_ms - started)}`);
   const where = [latest.detector, latest.group].filter(Boolean).join(' ');
   const meta = el('p', { class: 'meta' }, `${where} · began ${moment(started)} · `, lasted, ` · highest score ${number(Math.max(...list.map((change) => change.score ?? 0)))}`);
-  if (open) return el('article', attributes, el('div', { class: 'incident-head' }, badge, title), meta, body(key, latest, peak, list));
-  const summary = el('summary', {}, el('div', { class: 'incident-head' }, badge, title), meta);
+  if (open) return el('article', attributes, el('div', { class: 'incident-head' }, badge, ...severity, title), meta, body(key, latest, peak, list));
+  const summary = el('summary', {}, el('div', { class: 'incident-head' }, badge, ...severity, title), meta);
   return el('article', attributes, el('details', { 'data-id': key }, summary, body(key, latest, peak, list)));
 }
 
@@ -76,11 +80,12 @@ function body(key, latest, peak, list) {
       el('ul', { class: 'bars' }, ...shares.slice(0, BARS).map(bar)),
     );
     if (rest > 0) parts.append(el('p', { class: 'meta' }, `and ${count(shares.length - BARS, 'more signal')} with ${Math.round(rest * 100)} %`));
-  } else {
+  } else if (!key.startsWith('digest/')) {
     parts.append(el('p', {}, 'No single signal left its usual range: it is the combination of them.'));
   }
   const call = list.find((change) => change.state === 'notified');
-  const reason = (call ?? peak).reason || latest.reason;
+  const held = list.find((change) => change.joined || change.held);
+  const reason = (call ?? held ?? peak).reason || latest.reason;
   if (reason) {
     const asked = call ? 'Why you were called: ' : 'Why nobody was called: ';
     parts.append(el('p', { class: 'reason' }, el('strong', {}, asked), reason));

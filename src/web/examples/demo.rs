@@ -163,6 +163,7 @@ fn incident_open(started_ms: i64) -> Vec<Incident> {
         changes: Vec::new(),
         normal: strings(&["requests", "bytes", "clients", "requests_per_session"]),
         reason: reason.to_owned(),
+        ..Incident::default()
     };
     vec![
         change(State::Detected, 12, 1.9, "one frame beyond the boundary"),
@@ -197,6 +198,7 @@ fn incident_over(started_ms: i64) -> Vec<Incident> {
         changes: Vec::new(),
         normal: strings(&["error_rate", "latency_p95"]),
         reason: reason.to_owned(),
+        ..Incident::default()
     };
     vec![
         change(State::Detected, 6, 1.2, "one frame beyond the boundary"),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
@@ -32,13 +33,15 @@ pub(crate) struct Follower {
     copy: File,
     /// The state of each incident that has more than been detected and is not over.
     open: BTreeMap<String, String>,
+    /// When the last of them was over.
+    over: Option<Instant>,
 }
 
 impl Follower {
     pub(crate) fn new(path: &Path, copy: &Path) -> Result<Self> {
         let copy = File::create(copy).with_context(|| copy.display().to_string())?;
         let (path, open) = (path.to_path_buf(), BTreeMap::new());
-        Ok(Follower { path, file: None, partial: Vec::new(), copy, open })
+        Ok(Follower { path, file: None, partial: Vec::new(), copy, open, over: None })
     }
 
     /// Takes what has come; hands back how many notifications were in it.
@@ -60,7 +63,9 @@ impl Follower {
             let (key, state) = (key.unwrap_or_default(), state.unwrap_or_default());
             notified += usize::from(state == "notified");
             if OVER.contains(&&*state) {
-                self.open.remove(&key);
+                if self.open.remove(&key).is_some() {
+                    self.over = Some(Instant::now());
+                }
             } else if state != "detected" {
                 self.open.insert(key, state);
             }
@@ -68,6 +73,11 @@ impl Follower {
             self.copy.write_all(b"\n")?;
         }
         Ok(notified)
+    }
+
+    /// Nothing is open, and the last that was has been over for so long.
+    pub(crate) fn is_settled(&self, settle: Duration) -> bool {
+        self.open.is_empty() && self.over.is_none_or(|over| over.elapsed() >= settle)
     }
 
     /// Keys of the incidents that are confirmed or more, and not over.

@@ -26,6 +26,27 @@ pub(crate) enum Kind {
     ForkStorm,
 }
 
+/// Who can see a fault: two are under way at the same time, one on each, and each is watched by an agent of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timeline {
+    /// What burdens the host.
+    Host,
+    /// What only changes what is in the logs.
+    Logs,
+}
+
+impl Timeline {
+    pub(crate) const ALL: [Timeline; 2] = [Timeline::Host, Timeline::Logs];
+
+    /// The name of its folder, too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Timeline::Host => "host",
+            Timeline::Logs => "logs",
+        }
+    }
+}
+
 /// Names under which a detector may call what is wrong; a leading `log_` is taken off before they are compared.
 pub(crate) struct Accepted {
     pub(crate) features: &'static [&'static str],
@@ -59,6 +80,21 @@ impl Kind {
             Kind::SessionCollapse => "session_collapse",
             Kind::NewError => "new_error",
             Kind::ForkStorm => "fork_storm",
+        }
+    }
+
+    pub(crate) fn timeline(self) -> Timeline {
+        match self {
+            Kind::CpuHog
+            | Kind::MemoryLeak
+            | Kind::DiskFill
+            | Kind::WriteStorm
+            | Kind::ForkStorm => Timeline::Host,
+            Kind::ErrorFlood
+            | Kind::TrafficStop
+            | Kind::ClientFlood
+            | Kind::SessionCollapse
+            | Kind::NewError => Timeline::Logs,
         }
     }
 
@@ -157,10 +193,11 @@ pub(crate) struct Planned {
     pub(crate) gap: f64,
 }
 
-/// Quiet seconds between two faults.
-pub(crate) const GAP: (f64, f64) = (45.0, 90.0);
+/// Quiet seconds between two faults of a timeline; what the agent still has open makes them more (`timeline.rs`).
+pub(crate) const GAP: (f64, f64) = (30.0, 60.0);
 
-/// `runs` faults of each kind in a random order, each with its strength, its length and the gap before it.
+/// `runs` faults of each kind in a random order, each with its strength, its length and the gap before it. Each timeline takes
+/// its own of them, in this order.
 pub(crate) fn schedule(kinds: &[Kind], runs: usize, seed: u64) -> Vec<Planned> {
     let mut random = Random::new(seed, 1);
     let mut plan = Vec::with_capacity(kinds.len() * runs);

@@ -12,7 +12,9 @@ mod report;
 mod score;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod traffic;
+mod truth;
 
 use std::fs;
 use std::io::{Write as _, stdout};
@@ -36,7 +38,7 @@ enum Command {
     Drive(drive::Options),
     /// Compares what the agent said with what was done
     Score {
-        /// Where `drive` left its truth and the arrivals
+        /// Where `drive` left the truth and the arrivals; while it runs, this tells the results so far
         folder: PathBuf,
         /// Also as JSON
         #[arg(long)]

@@ -52,6 +52,9 @@ impl fmt::Display for Report {
         target(f, "recall", &all.recall.to_string(), ">= 0.90", all.recall.value >= RECALL)?;
         let precision = self.precision.value >= PRECISION;
         target(f, "precision", &self.precision.to_string(), ">= 0.85", precision)?;
+        for (timeline, precision) in &self.precisions {
+            writeln!(f, "  of {timeline:<9}{precision}")?;
+        }
         target(f, "named right", &all.named.to_string(), ">= 0.80", all.named.value >= NAMED)?;
         let delay = format!("{} frames", number(all.median_delay_frames));
         target(f, "median delay", &delay, "<= 2", all.median_delay_frames <= DELAY_FRAMES)?;

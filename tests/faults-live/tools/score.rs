@@ -3,6 +3,9 @@
 //! A fault is found when an incident is first notified within it or `GRACE` after its end; a notification is right when it lies
 //! within a fault or `SLACK` after one, because ending trouble is a change too. Intervals are Wilson's, 95 % (Wilson,
 //! "Probable inference", JASA 1927). Confirmed incidents are counted beside the notified ones: they are what the page shows.
+//!
+//! Each timeline is scored with what its own agent said: an incident of the host's is right only for a fault of the host, however
+//! well it fits a fault of the logs that was under way.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,9 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::drive::{Fault, Truth};
 use crate::incidents::Arrival;
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Timeline};
+use crate::truth::{Fault, Truth};
 
 /// Milliseconds of a frame.
 const FRAME: i64 = 1000;
@@ -39,6 +42,14 @@ pub(crate) struct Reached {
     pub(crate) message: String,
     pub(crate) top: Option<String>,
     pub(crate) suspect: Option<String>,
+}
+
+/// One timeline: what was done, and what its agent said.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) timeline: Timeline,
+    pub(crate) truth: Vec<Truth>,
+    pub(crate) said: Said,
 }
 
 /// All incidents, by key: when each was first confirmed or more, and when first notified.
@@ -107,6 +118,8 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) all: Row,
     pub(crate) precision: Share,
+    /// Of each timeline.
+    pub(crate) precisions: Vec<(&'static str, Share)>,
     pub(crate) quiet_minutes: f64,
     /// Notified while nothing had been done yet.
     pub(crate) quiet_notifications: usize,
@@ -115,12 +128,18 @@ pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// Reads a run's folder and scores it.
+/// Reads a run's folder and scores it, or as much of it as has been.
 pub(crate) fn score_folder(folder: &Path) -> Result<Report> {
-    let truth: Vec<Truth> = lines(&folder.join("truth.jsonl"))?;
-    let arrivals: Vec<Arrival> = lines(&folder.join("arrivals.jsonl"))?;
-    ensure!(!truth.is_empty(), "there is no truth: the run did not begin");
-    Ok(score(&truth, &said(&arrivals)))
+    let observed = Timeline::ALL.map(|timeline| {
+        let folder = folder.join(timeline.name());
+        let truth: Vec<Truth> = lines(&folder.join("truth.jsonl"))?;
+        let arrivals: Vec<Arrival> = lines(&folder.join("arrivals.jsonl"))?;
+        Ok(Observed { timeline, truth, said: said(&arrivals) })
+    });
+    let observed = observed.into_iter().collect::<Result<Vec<_>>>()?;
+    let begun = observed.iter().any(|one| !one.truth.is_empty());
+    ensure!(begun, "there is no truth yet: the quiet time is not over");
+    Ok(score(observed))
 }
 
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
@@ -170,38 +189,75 @@ fn is_right(kind: Kind, name: &str) -> bool {
     accepted.features.contains(&plain) || accepted.process && name.contains(PROCESS)
 }
 
-/// Scores what was said.
-pub(crate) fn score(truth: &[Truth], said: &Said) -> Report {
-    let faults: Vec<&Fault> = truth
-        .iter()
-        .filter_map(|truth| match truth {
-            Truth::Fault(fault) => Some(fault),
-            Truth::Quiet { .. } => None,
-        })
-        .collect();
-    let outcomes: Vec<Outcome> = faults.iter().map(|fault| outcome(fault, said)).collect();
-    let belongs = |one: &&Reached| faults.iter().any(|fault| within(fault, one.time_ms, SLACK));
-    let right = said.notified.iter().filter(belongs).count();
-    let (mut quiet_ms, mut quiet_notifications) = (0, 0);
-    for truth in truth {
-        if let Truth::Quiet { start_ms, end_ms } = truth {
-            quiet_ms += end_ms - start_ms;
-            let within = |one: &&Reached| (*start_ms..=*end_ms).contains(&one.time_ms);
-            quiet_notifications += said.notified.iter().filter(within).count();
-        }
+/// Scores what was said, each timeline by its own truth.
+pub(crate) fn score(observed: Vec<Observed>) -> Report {
+    let scored: Vec<Scored> = observed.into_iter().map(score_timeline).collect();
+    let sum = |of: &dyn Fn(&Scored) -> usize| scored.iter().map(of).sum::<usize>();
+    let precision = Share::new(sum(&|one| one.right.0), sum(&|one| one.right.1));
+    let precisions = scored.iter().map(|one| (one.name, Share::new(one.right.0, one.right.1)));
+    let precisions = precisions.collect();
+    // The same minutes on each: they count once.
+    let quiet_ms = scored.iter().map(|one| one.quiet_ms).max().unwrap_or_default();
+    let quiet_notifications = sum(&|one| one.quiet_notifications);
+    let (mut outcomes, mut false_messages) = (Vec::new(), Vec::new());
+    for mut one in scored {
+        outcomes.append(&mut one.outcomes);
+        false_messages.append(&mut one.false_messages);
     }
-    let wrong = said.notified.iter().filter(|one| !belongs(one));
     let kinds = Kind::ALL.into_iter();
     let of = |kind: Kind| outcomes.iter().filter(move |one| one.fault.plan.kind == kind);
     let rows = kinds.filter(|kind| of(*kind).next().is_some());
     Report {
         rows: rows.map(|kind| row(kind.name(), &of(kind).collect::<Vec<_>>())).collect(),
         all: row("all", &outcomes.iter().collect::<Vec<_>>()),
-        precision: Share::new(right, said.notified.len()),
+        precision,
+        precisions,
         quiet_minutes: quiet_ms as f64 / 60_000.0,
         quiet_notifications,
-        false_messages: wrong.map(|one| one.message.clone()).collect(),
+        false_messages,
         outcomes,
+    }
+}
+
+/// One timeline's part of the report.
+struct Scored {
+    name: &'static str,
+    /// Notifications that were right, of all.
+    right: (usize, usize),
+    quiet_ms: i64,
+    quiet_notifications: usize,
+    false_messages: Vec<String>,
+    outcomes: Vec<Outcome>,
+}
+
+fn score_timeline(observed: Observed) -> Scored {
+    let Observed { timeline, truth, mut said } = observed;
+    if let Some(Truth::Begun { start_ms }) = truth.last() {
+        said.notified.retain(|one| one.time_ms < *start_ms);
+        said.confirmed.retain(|one| one.time_ms < *start_ms);
+    }
+    let (mut faults, mut quiet_ms, mut quiet_notifications) = (Vec::new(), 0, 0);
+    for truth in &truth {
+        match truth {
+            Truth::Fault(fault) => faults.push(fault),
+            Truth::Begun { .. } => (),
+            Truth::Quiet { start_ms, end_ms } => {
+                quiet_ms += end_ms - start_ms;
+                let within = |one: &&Reached| (*start_ms..=*end_ms).contains(&one.time_ms);
+                quiet_notifications += said.notified.iter().filter(within).count();
+            }
+        }
+    }
+    let belongs = |one: &Reached| faults.iter().any(|fault| within(fault, one.time_ms, SLACK));
+    let (right, wrong): (Vec<_>, Vec<_>) = said.notified.iter().partition(|one| belongs(one));
+    let told = |one: &&Reached| format!("{}: {}", one.detector, one.message);
+    Scored {
+        name: timeline.name(),
+        right: (right.len(), said.notified.len()),
+        quiet_ms,
+        quiet_notifications,
+        false_messages: wrong.iter().map(told).collect(),
+        outcomes: faults.iter().map(|fault| outcome(fault, &said)).collect(),
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::application::{Application, NEW, Writer};
-use crate::drive::{Fault, Truth};
-use crate::incidents::Arrival;
-use crate::kinds::{GAP, Kind, Planned, schedule};
-use crate::score::{Report, Share, median, said, score};
+use crate::incidents::{Arrival, Follower};
+use crate::kinds::{GAP, Kind, Planned, Timeline, schedule};
+use crate::score::{Observed, Report, Share, median, said, score};
 use crate::traffic::{Traffic, Web};
+use crate::truth::{Fault, Truth};
 
 /// The lines of `seconds` of traffic in a mode.
 fn traffic(web: Web, seconds: i64) -> Vec<String> {
@@ -139,11 +141,15 @@ fn arrival(key: &str, state: &str, time_ms: i64, top: &str) -> Arrival {
     Arrival { arrived_ms: time_ms + 400, incident }
 }
 
+fn quiet() -> Truth {
+    Truth::Quiet { start_ms: 0, end_ms: 60_000 }
+}
+
+/// Two faults of the host's timeline.
 fn scored(arrivals: &[Arrival]) -> Report {
-    let quiet = Truth::Quiet { start_ms: 0, end_ms: 60_000 };
-    let faults =
-        [fault(Kind::CpuHog, 100_000, 110_000), fault(Kind::TrafficStop, 200_000, 210_000)];
-    score(&[&[quiet], &faults[..]].concat(), &said(arrivals))
+    let faults = [fault(Kind::CpuHog, 100_000, 110_000), fault(Kind::DiskFill, 200_000, 210_000)];
+    let truth = [&[quiet()], &faults[..]].concat();
+    score(vec![Observed { timeline: Timeline::Host, truth, said: said(arrivals) }])
 }
 
 #[test]
@@ -183,7 +189,7 @@ fn a_notification_outside_of_faults_is_false_and_recovery_is_given_some_time() {
     ]);
     assert_eq!(report.quiet_notifications, 1);
     assert_eq!((report.precision.hits, report.precision.of), (1, 4));
-    assert_eq!(report.false_messages, ["quiet", "between", "early"]);
+    assert_eq!(report.false_messages, ["host: quiet", "host: between", "host: early"]);
     assert_eq!(report.all.recall.hits, 0, "recovery is not the fault");
 }
 
@@ -192,9 +198,84 @@ fn a_first_suspect_may_name_it_or_the_process_that_does_it() {
     let mut by_process = arrival("a", "notified", 101_000, "context_switches");
     by_process.incident["suspects"] = json!([{ "what": "process sentinel-faults grew" }]);
     let mut by_signal = arrival("b", "notified", 201_000, "latency_p95");
-    by_signal.incident["suspects"] = json!(["log_requests", "cpu_busy"]);
+    by_signal.incident["suspects"] = json!(["log_disk_used", "cpu_busy"]);
     assert_eq!(scored(&[by_process.clone(), by_signal]).all.named.hits, 2);
     // No process stops traffic here.
-    by_process.incident["time_ms"] = Value::from(201_000);
-    assert_eq!(scored(&[by_process]).all.named.hits, 0);
+    let truth = vec![fault(Kind::TrafficStop, 100_000, 110_000)];
+    let observed = Observed { timeline: Timeline::Logs, truth, said: said(&[by_process]) };
+    assert_eq!(score(vec![observed]).all.named.hits, 0);
+}
+
+#[test]
+fn an_incident_of_one_timeline_is_false_for_a_fault_of_the_other() {
+    let host = vec![quiet(), fault(Kind::CpuHog, 100_000, 110_000)];
+    let logs = vec![quiet(), fault(Kind::TrafficStop, 105_000, 120_000)];
+    let report = score(vec![
+        Observed {
+            timeline: Timeline::Host,
+            truth: host,
+            said: said(&[
+                arrival("right", "notified", 102_000, "cpu_busy"),
+                // Beyond the hog and its slack: the stop that goes on is none of the host's.
+                arrival("false", "notified", 121_000, "cpu_busy"),
+            ]),
+        },
+        Observed { timeline: Timeline::Logs, truth: logs, said: said(&[]) },
+    ]);
+    assert_eq!((report.all.recall.hits, report.all.recall.of), (1, 2));
+    assert_eq!((report.precision.hits, report.precision.of), (1, 2));
+    assert_eq!(report.precisions[1].1.of, 0, "nothing was said of the logs");
+    assert_eq!(report.false_messages, ["host: false"]);
+    assert!((report.quiet_minutes - 1.0).abs() < 1e-9, "the same minute, on both");
+}
+
+#[test]
+fn what_comes_in_a_fault_that_was_interrupted_is_not_scored() {
+    let truth = vec![
+        quiet(),
+        Truth::Begun { start_ms: 100_000 },
+        fault(Kind::CpuHog, 100_000, 110_000),
+        Truth::Begun { start_ms: 200_000 },
+    ];
+    let arrivals = [
+        arrival("a", "notified", 102_000, "cpu_busy"),
+        arrival("b", "notified", 203_000, "cpu_busy"),
+    ];
+    let observed = Observed { timeline: Timeline::Host, truth, said: said(&arrivals) };
+    let report = score(vec![observed]);
+    assert_eq!((report.all.recall.hits, report.all.recall.of), (1, 1));
+    assert_eq!((report.precision.hits, report.precision.of), (1, 1));
+}
+
+#[test]
+fn each_timeline_has_five_kinds_in_the_order_of_the_whole_schedule() {
+    let plan = schedule(&Kind::ALL, 10, 1);
+    for timeline in Timeline::ALL {
+        let own = plan.iter().filter(|fault| fault.kind.timeline() == timeline);
+        assert_eq!(own.count(), 50);
+    }
+    // As it was drawn when there was one timeline, but for the gaps.
+    let first: Vec<_> = plan[..4].iter().map(|fault| (fault.kind.name(), fault.run)).collect();
+    assert_eq!(
+        first,
+        [("client_flood", 5), ("traffic_stop", 3), ("traffic_stop", 6), ("memory_leak", 7)]
+    );
+    assert!((plan[0].strength - 4.803_254_818_136_974).abs() < 1e-9, "{}", plan[0].strength);
+    assert!((plan[0].seconds - 5.104_146_532_148_99).abs() < 1e-9, "{}", plan[0].seconds);
+}
+
+#[test]
+fn a_timeline_is_settled_when_nothing_is_open_and_the_last_is_long_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("incidents.jsonl");
+    let mut follower = Follower::new(&path, &folder.path().join("arrivals.jsonl")).unwrap();
+    let mut say = |state| {
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        writeln!(file, "{}", json!({ "key": "a", "state": state })).unwrap();
+        follower.poll().unwrap();
+        (follower.is_settled(Duration::ZERO), follower.is_settled(Duration::from_secs(3600)))
+    };
+    assert_eq!(say("detected"), (true, true), "a detection may be nothing");
+    assert_eq!(say("notified"), (false, false));
+    assert_eq!(say("resolved"), (true, false));
 }

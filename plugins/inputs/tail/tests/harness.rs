@@ -43,6 +43,7 @@ pub(super) fn context(state: &Path) -> Context {
         state_dir: state.to_owned(),
         history: Arc::new(NoHistory),
         trainer: Trainer::immediate(),
+        desk: sentinel_contract::Desk::default(),
     }
 }
 

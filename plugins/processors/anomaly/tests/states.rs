@@ -1,10 +1,16 @@
 //! The states of an incident, one verdict after another.
 
-use super::super::incident::{End, Open, Owner, Rules, Verdict, step};
+use super::super::incident::{End, Owner, Place, Rules, Verdict, step};
+use super::super::open::Open;
 use super::*;
 
-const RULES: Rules =
-    Rules { confirm_frames: 2, recover_frames: 4, relapse_ms: 300_000, accept_ms: 3_600_000 };
+const RULES: Rules = Rules {
+    confirm_frames: 2,
+    recover_frames: 4,
+    relapse_ms: 300_000,
+    accept_ms: 3_600_000,
+    interval_ms: 60_000,
+};
 
 struct Told {
     open: Option<Open>,
@@ -12,10 +18,18 @@ struct Told {
     time_ms: i64,
     changes: Vec<Incident>,
     ends: Vec<End>,
+    desk: Desk,
 }
 
 fn told() -> Told {
-    Told { open: None, past: None, time_ms: 60_000, changes: Vec::new(), ends: Vec::new() }
+    Told {
+        open: None,
+        past: None,
+        time_ms: 60_000,
+        changes: Vec::new(),
+        ends: Vec::new(),
+        desk: Desk::default(),
+    }
 }
 
 impl Told {
@@ -34,7 +48,8 @@ impl Told {
                 ..Verdict::default()
             };
             let owner = Owner { detector: "d".into(), host: "h".into(), group: String::new() };
-            let (changes, end) = step(&mut self.open, &mut self.past, &verdict, &owner, RULES);
+            let place = Place { owner: &owner, rules: RULES, desk: &self.desk };
+            let (changes, end) = step(&mut self.open, &mut self.past, &verdict, &place);
             self.changes.extend(changes);
             self.ends.extend(end);
         }
@@ -46,7 +61,7 @@ impl Told {
     }
 }
 
-use State::{Confirmed, Detected, Notified, Recovering, Resolved};
+use State::{Confirmed, Detected, Notified, Recovering, Resolved, Updated};
 
 #[test]
 fn nothing_opens_below_the_boundary() {
@@ -84,7 +99,7 @@ fn between_low_and_the_boundary_nothing_changes() {
 #[test]
 fn a_relapse_goes_back_to_where_it_stood_under_the_same_key() {
     let told = told().scores(&[1.5, 1.5, 0.1, 0.1, 1.5, 0.1, 0.1, 0.1, 0.1], true);
-    let expected = [Detected, Confirmed, Notified, Recovering, Notified, Recovering, Resolved];
+    let expected = [Detected, Confirmed, Notified, Recovering, Updated, Recovering, Resolved];
     assert_eq!(told.states(), expected);
     assert!(told.changes.iter().all(|change| change.key == "d/h/120"));
     assert!(told.changes.iter().all(|change| change.started_ms == 120_000));
@@ -94,7 +109,7 @@ fn a_relapse_goes_back_to_where_it_stood_under_the_same_key() {
 #[test]
 fn what_comes_back_soon_after_the_end_is_the_same_incident_and_calls_nobody_again() {
     let told = told().scores(&[1.5, 0.1, 0.1, 0.1, 0.1, 0.1, 1.2, 1.5], true);
-    let expected = [Detected, Confirmed, Notified, Recovering, Resolved, Notified];
+    let expected = [Detected, Confirmed, Notified, Recovering, Resolved, Updated];
     assert_eq!(told.states(), expected);
     assert!(told.changes.iter().all(|change| change.key == told.changes[0].key));
     assert_eq!(told.changes[5].reason, "it came back");

@@ -176,7 +176,7 @@ fn the_injected_signal_is_blamed() {
     let (mut right, mut forest_right) = (0, 0);
     for injection in 0..50 {
         let signal = injection % signals;
-        let mut rig = rig.restarted(&snapshot); // each on its own: fifty in a row would be what is usual
+        let mut rig = rig.restarted_on(&snapshot, rig.history.copied()); // each on its own: fifty in a row would be what is usual
         (0..3).for_each(|_| window(&mut rig, Some(signal)));
         window(&mut rig, None);
         let of_frame = rig.detector.groups[0].last.as_ref().unwrap();

@@ -4,8 +4,9 @@ use sentinel_contract::Command;
 use sentinel_contract::command::Past;
 use sentinel_contract::incident::Tier;
 
+use super::super::columns::{Columns, Stored};
 use super::super::signals::Signals;
-use super::super::train::{Options, Trained, fit};
+use super::super::train::{self, Options, Trained};
 use super::super::worse::{self, Against};
 use super::super::{due, rows, tier};
 use super::*;
@@ -16,6 +17,65 @@ const WEEK_MS: i64 = 7 * DAY_MS;
 
 fn at(time_ms: i64) -> Frame {
     Frame { time_ms, values: Vec::new(), score: f64::NAN }
+}
+
+fn chosen_of(frames: &[Frame], most: usize, seed: u64) -> Vec<usize> {
+    let times: Vec<i64> = frames.iter().map(|frame| frame.time_ms).collect();
+    rows::chosen(&times, most, seed)
+}
+
+fn fit(signals: &Signals, frames: &[Frame], options: &Options) -> Result<Trained, Cause> {
+    train::fit(signals, &Columns::held(frames), options)
+}
+
+fn than(
+    old: &Against,
+    new: &Trained,
+    signals: &Signals,
+    frames: &[Frame],
+    options: &Options,
+) -> Option<String> {
+    worse::than(old, new, signals, &Columns::held(frames), options).unwrap()
+}
+
+#[test]
+fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what_was_removed() {
+    let history = Memory::default();
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let frames: Vec<Frame> = minutes(0..1300)
+        .enumerate()
+        .map(|(at, time_ms)| {
+            let at = at as f64;
+            Frame { time_ms, values: vec![at, -at, at * 0.5], score: at / 100.0 }
+        })
+        .collect();
+    for frame in &frames {
+        history.append_frame("web", &names, frame);
+    }
+    let incident = START_MS + 700 * 60_000..START_MS + 720 * 60_000;
+    let stored = Stored {
+        history: &history,
+        name: "web",
+        names: &names,
+        from_ms: START_MS,
+        upto_ms: START_MS + 1250 * 60_000,
+        interval_ms: 60_000,
+        excluded: std::slice::from_ref(&incident),
+    };
+    let columns = Columns::stored(&stored).unwrap();
+    let learnt: Vec<Frame> = (frames[..=1250].iter())
+        .filter(|frame| !incident.contains(&frame.time_ms))
+        .cloned()
+        .collect();
+    let held = Columns::held(&learnt);
+    assert_eq!((columns.len(), &columns.times, &columns.scores), (1231, &held.times, &held.scores));
+    assert_eq!(columns.read(&[2, 0]).unwrap(), held.read(&[2, 0]).unwrap());
+    assert_eq!(columns.newest(600).unwrap(), held.newest(600).unwrap());
+    assert_eq!(columns.newest(5000).unwrap().len(), 1231);
+    history.frames.lock().unwrap().get_mut("web").unwrap().remove(&(START_MS + 60_000));
+    let again = columns.read(&[1]).unwrap();
+    assert!(again[0][1].is_nan() && again[0].len() == 1231);
+    assert_eq!((again[0][0], again[0][2]), (0.0, -2.0), "what comes after stays in its place");
 }
 
 fn minutes(range: std::ops::Range<i64>) -> impl Iterator<Item = i64> {
@@ -49,7 +109,7 @@ fn rare_hours_of_the_week_keep_their_rows() {
     let sunday = START_MS + 6 * DAY_MS + 3 * HOUR_MS;
     let mut frames: Vec<Frame> = times.map(at).collect();
     frames.extend((0..10).map(|minute| at(sunday + minute * 60_000)));
-    let chosen = rows::chosen(&frames, 500, 42);
+    let chosen = chosen_of(&frames, 500, 42);
     assert_eq!(chosen.len(), 500);
     assert!(chosen.is_sorted() && chosen.windows(2).all(|pair| pair[0] < pair[1]));
     let of_sunday = chosen.iter().filter(|at| frames[**at].time_ms >= sunday).count();
@@ -65,10 +125,10 @@ fn rare_hours_of_the_week_keep_their_rows() {
 #[test]
 fn few_frames_are_all_rows_and_the_same_frames_give_the_same_rows() {
     let frames: Vec<Frame> = minutes(0..3000).map(at).collect();
-    assert_eq!(rows::chosen(&frames, 3000, 1), (0..3000).collect::<Vec<_>>());
-    let chosen = rows::chosen(&frames, 500, 1);
-    assert_eq!(chosen, rows::chosen(&frames, 500, 1));
-    assert_ne!(chosen, rows::chosen(&frames, 500, 2));
+    assert_eq!(chosen_of(&frames, 3000, 1), (0..3000).collect::<Vec<_>>());
+    let chosen = chosen_of(&frames, 500, 1);
+    assert_eq!(chosen, chosen_of(&frames, 500, 1));
+    assert_ne!(chosen, chosen_of(&frames, 500, 2));
     // A day later most of what was chosen still is.
     let later: Vec<Frame> = minutes(300..3300).map(at).collect();
     let times = |frames: &[Frame], chosen: &[usize]| -> Vec<i64> {
@@ -78,7 +138,7 @@ fn few_frames_are_all_rows_and_the_same_frames_give_the_same_rows() {
             .filter(|time| *time >= later[0].time_ms)
             .collect()
     };
-    let (was, is) = (times(&frames, &chosen), times(&later, &rows::chosen(&later, 500, 1)));
+    let (was, is) = (times(&frames, &chosen), times(&later, &chosen_of(&later, 500, 1)));
     let kept = was.iter().filter(|time| is.contains(time)).count();
     assert!(kept * 10 >= was.len() * 8, "{kept} of {}", was.len());
 }
@@ -159,10 +219,10 @@ fn a_louder_model_is_worse_and_a_quieter_one_is_not() {
     let signals = web();
     let (now, steady, fitting) = steady_and_not(&signals);
     let (steady_in_use, fitting_in_use) = (fit_again(&steady), fit_again(&fitting));
-    let reason = worse::than(&against(fitting_in_use), &steady, &signals, &now, &options());
+    let reason = than(&against(fitting_in_use), &steady, &signals, &now, &options());
     let reason = reason.expect("it is louder");
     assert!(reason.contains("% of the newest 80 frames beyond its boundary"), "{reason}");
-    assert_eq!(worse::than(&against(steady_in_use), &fitting, &signals, &now, &options()), None);
+    assert_eq!(than(&against(steady_in_use), &fitting, &signals, &now, &options()), None);
 }
 
 /// The same once more: `Trained` is not cloned elsewhere.
@@ -176,10 +236,10 @@ fn a_new_normal_and_an_old_age_let_a_louder_model_in() {
     let (now, steady, fitting) = steady_and_not(&signals);
     let mut old = against(fitting);
     old.other_world = true;
-    assert_eq!(worse::than(&old, &steady, &signals, &now, &options()), None);
+    assert_eq!(than(&old, &steady, &signals, &now, &options()), None);
     old.other_world = false;
     old.model.upto_ms = steady.model.upto_ms - WEEK_MS;
-    assert_eq!(worse::than(&old, &steady, &signals, &now, &options()), None);
+    assert_eq!(than(&old, &steady, &signals, &now, &options()), None);
 }
 
 #[test]
@@ -193,7 +253,7 @@ fn a_model_that_forgot_a_signal_that_is_there_is_worse() {
         frame.values[latency] = f64::NAN;
     }
     let new = fit(&signals, &gaps, &options()).unwrap();
-    let reason = worse::than(&against(old), &new, &signals, &gaps, &options());
+    let reason = than(&against(old), &new, &signals, &gaps, &options());
     assert_eq!(reason.as_deref(), Some("it does not know latency_p95"));
     let now_gone = frames(&signals, 5, 200.0, 0.1);
     let old = fit(&signals, &now_gone, &options()).unwrap();
@@ -201,7 +261,7 @@ fn a_model_that_forgot_a_signal_that_is_there_is_worse() {
         frame.values[latency] = f64::NAN;
     }
     let new = fit(&signals, &gaps, &options()).unwrap();
-    assert_eq!(worse::than(&against(old), &new, &signals, &gaps, &options()), None, "it is gone");
+    assert_eq!(than(&against(old), &new, &signals, &gaps, &options()), None, "it is gone");
 }
 
 #[test]
@@ -210,12 +270,12 @@ fn a_model_that_says_the_same_of_every_frame_is_broken_whatever_was_accepted() {
     let now = frames(&signals, 5, 200.0, 0.1);
     let mut old = against(fit(&signals, &now, &options()).unwrap());
     let mut new = fit(&signals, &now, &options()).unwrap();
-    assert_eq!(worse::than(&old, &new, &signals, &now, &options()), None);
+    assert_eq!(than(&old, &new, &signals, &now, &options()), None);
     for learned in new.model.learned.iter_mut().flatten() {
         (learned.level_scale, learned.base_scale) = (1e300, 1e300);
     }
     old.other_world = true;
-    let reason = worse::than(&old, &new, &signals, &now, &options());
+    let reason = than(&old, &new, &signals, &now, &options());
     assert_eq!(reason.as_deref(), Some("isolation_forest says the same of every frame"));
 }
 

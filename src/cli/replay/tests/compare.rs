@@ -27,6 +27,7 @@ fn changes(key: &str, from: i64, to: i64, states: &[State]) -> Vec<Incident> {
         changes: Vec::new(),
         normal: Vec::new(),
         reason: String::new(),
+        ..Incident::default()
     };
     states.iter().enumerate().map(change).collect()
 }

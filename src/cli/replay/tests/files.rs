@@ -65,8 +65,12 @@ struct Outcome {
 fn run(texts: &[String]) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let history = Arc::new(InMemory::new(FRAMES));
-    let shared =
-        Shared { state_dir: folder.path().to_owned(), history, trainer: Trainer::waiting() };
+    let shared = Shared {
+        state_dir: folder.path().to_owned(),
+        history,
+        trainer: Trainer::waiting(),
+        desk: sentinel_contract::Desk::default(),
+    };
     let plan = plan(CONFIG);
     let mut paths: Vec<(String, PathBuf)> = Vec::new();
     for (at, text) in texts.iter().enumerate() {
