@@ -4,10 +4,8 @@
 //!
 //! 1. is *broken*: a score or a boundary is no number, or a joint model says the same of every frame and the old one did not;
 //! 2. *forgets*: it does not know a signal that the old one knows and that most of these frames have;
-//! 3. is *louder*: it puts [`LOUDER`] times as many of these ordinary frames beyond the score's boundary as the old one does, and
-//!    [`SPARE`] of them more; or so many and [`SPARE_VOTES`] more beyond the boundary of a model that only votes. That
-//!    does not count when it was trained on half as many frames again: then it knows better what is usual. (Measured on the
-//!    development machines: young models were refused again and again, when a level had just changed.)
+//! 3. is *louder*: it puts [`LOUDER`] times as many of these ordinary frames beyond a boundary as the old one does, and
+//!    [`SPARE`] of them more.
 //!
 //! Only the first counts when a new normal was accepted since the old model was trained (the old one knows another
 //! world), and when nothing that the old one was trained on lies within the training's window any more (an old model must not
@@ -31,8 +29,6 @@ const LEAST: usize = 20;
 /// See the head of this file.
 const LOUDER: f64 = 3.0;
 const SPARE: f64 = 0.02;
-const SPARE_VOTES: f64 = 0.25;
-const KNOWS_BETTER: f64 = 1.5;
 /// A joint model whose scores lie this close together says nothing.
 const SAME: f64 = 1e-9;
 /// The frame's own number and the signals' tests, beside the joint models.
@@ -94,9 +90,7 @@ fn than_on(
     if old.other_world || outdated {
         return None;
     }
-    let forgotten = forgotten(&old.model, &new.model, signals, &samples);
-    let knows_better = new.model.frames as f64 >= KNOWS_BETTER * old.model.frames as f64;
-    forgotten.or_else(|| louder(&was, &is, asked).filter(|_| !knows_better))
+    forgotten(&old.model, &new.model, signals, &samples).or_else(|| louder(&was, &is, asked))
 }
 
 fn name(test: usize) -> &'static str {
@@ -181,11 +175,7 @@ fn forgotten(
 }
 
 fn louder(was: &Said, is: &Said, asked: usize) -> Option<String> {
-    let is_louder = |test: &usize| {
-        let spare = if *test == 0 { SPARE } else { SPARE_VOTES };
-        is.beyond[*test] > LOUDER * was.beyond[*test] + spare
-    };
-    (0..TESTS).find(is_louder).map(|test| {
+    (0..TESTS).find(|test| is.beyond[*test] > LOUDER * was.beyond[*test] + SPARE).map(|test| {
         let percent = |share: f64| (share * 100.0).round();
         format!(
             "{} puts {} % of the newest {asked} frames beyond its boundary, that of the one in use {} %",
