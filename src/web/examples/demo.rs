@@ -158,11 +158,9 @@ fn incident_open(started_ms: i64) -> Vec<Incident> {
             contribution("latency_p95", 0.15, [0.47, 0.184, 0.151, 0.216]),
             contribution("sessions", 0.08, [83.0, 119.0, 101.0, 138.0]),
         ],
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: strings(&["requests", "bytes", "clients", "requests_per_session"]),
         reason: reason.to_owned(),
+        ..Incident::default()
     };
     vec![
         change(State::Detected, 12, 1.9, "one frame beyond the boundary"),
@@ -192,11 +190,9 @@ fn incident_over(started_ms: i64) -> Vec<Incident> {
             contribution("requests_per_session", 0.58, [61.0, 7.1, 5.2, 9.0]),
             contribution("requests", 0.42, [3120.0, 840.0, 640.0, 1050.0]),
         ],
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: strings(&["error_rate", "latency_p95"]),
         reason: reason.to_owned(),
+        ..Incident::default()
     };
     vec![
         change(State::Detected, 6, 1.2, "one frame beyond the boundary"),
