@@ -107,6 +107,7 @@ impl Features {
                 let slot = cells
                     .get_mut(place)
                     .ok_or_else(|| anyhow::anyhow!("a cell without a group"))?;
+                anyhow::ensure!(cell.is_sound(), "a cell's sketches are broken");
                 *slot = Some(Box::new(cell));
             }
             origin.windows.push(Window { index: it.index, cells, unseen: it.unseen });
