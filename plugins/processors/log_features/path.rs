@@ -40,8 +40,10 @@ fn is_id(segment: &[u8]) -> bool {
     let letters = segment.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'=');
     let longest = segment.split(|byte| !is_token(byte)).map(<[u8]>::len).max().unwrap_or(0);
-    // Two digits in words (`web-2-and-3-tier-architecture`) are no token; four in a long run are.
-    let token = longest >= LONG && digits >= 4 && letters > 0;
+    // Two digits in words (`web-2-and-3-tier-architecture`) are no token; four in a long run are, or both cases.
+    let cases = [u8::is_ascii_lowercase, u8::is_ascii_uppercase];
+    let mixed = cases.iter().all(|is| segment.iter().any(is));
+    let token = longest >= LONG && letters > 0 && (digits >= 4 || digits > 0 && mixed);
     let mail = segment.contains(&b'@') || segment.windows(3).any(|three| three == b"%40");
     is_number || hex || token || mail
 }

@@ -1,6 +1,7 @@
 //! What log_features promises: windows in event time, silence seen, bounded sets with known errors, nothing squeezed in.
 
 mod estimates;
+mod failures;
 mod reference;
 
 use std::collections::BTreeMap;
