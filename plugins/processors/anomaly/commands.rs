@@ -56,7 +56,9 @@ impl Anomaly {
             }
             Command::Accept { key } => {
                 let group = self.groups.iter_mut().find(|group| group.has_open(key))?;
-                let change = group.accept(now_ms)?;
+                let mut change = group.accept(now_ms)?;
+                let lead = group.describe(&mut change, &self.shared);
+                group.remember_end(&change, lead);
                 self.shared.history.record_incident(&change);
                 emit.push(sentinel_contract::Events::Incidents(vec![change]));
                 Some(Ok("its level is the new normal; `undo` takes it back".to_owned()))

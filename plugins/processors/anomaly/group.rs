@@ -11,10 +11,13 @@ use std::sync::Arc;
 use super::Silence;
 use super::changes::Changes;
 use super::emit::Output;
+use super::evidence;
+use super::impact::Impact;
 use super::incident::{self, End, Open, Owner, Rules};
 use super::joint::Votes;
 use super::signals::{LIMIT_FRAMES, Signal, Signals};
 use super::suspects::Tracker;
+use super::tell::Ended;
 use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
 use super::treat::{Measure, Sample, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
@@ -47,6 +50,7 @@ pub(super) struct Shared {
     pub retrain_ms: i64,
     pub silence: Silence,
     pub changes: Changes,
+    pub evidence: evidence::Store,
     /// Contributions are written in every frame.
     pub explain: bool,
 }
@@ -89,6 +93,10 @@ pub(super) struct Group {
     pub memory: Memory,
     /// What changed since the open incident began.
     pub tracker: Option<Tracker>,
+    /// What the open incident has hit, or the last one.
+    pub impact: Option<Impact>,
+    /// The last incidents that are over.
+    pub ended: Vec<Ended>,
     /// Raw scores of the open incident's worst frame.
     pub worst: Raw,
     pub incidents: u64,
@@ -153,6 +161,8 @@ impl Group {
             past: None,
             memory: Memory::default(),
             tracker: None,
+            impact: None,
+            ended: Vec::new(),
             worst: Raw::default(),
             incidents: 0,
             accepted: false,
@@ -198,7 +208,7 @@ impl Group {
         let deviations = self.deviations(time_ms, &values, shared);
         self.remember(Frame { time_ms, values, score: f64::NAN }, shared);
         let judgement = self.judge(time_ms, &measures, &deviations, shared);
-        let (changes, end) = self.step(&judgement, shared);
+        let (changes, end) = self.step(&judgement, &measures, shared);
         let mut events = Vec::new();
         let score = self.used.is_some().then_some(judgement.verdict.score);
         self.scored_frames += u64::from(score.is_some());
@@ -216,7 +226,7 @@ impl Group {
             robust_z: judgement.robust_z,
             blind,
         });
-        events.extend(self.announce(changes, shared));
+        events.extend(announce(changes, shared));
         events
     }
 
@@ -234,13 +244,16 @@ impl Group {
         }
         let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
         self.incidents += u64::from(self.incident.is_none());
-        let (changes, end) =
+        let (mut changes, end) =
             incident::step(&mut self.incident, &mut self.past, &verdict, &self.owner, shared.rules);
+        let values = vec![f64::NAN; shared.names.len()];
+        let measures: Vec<Measure> = values.iter().copied().map(Measure::unknown).collect();
+        self.tell(&verdict, &values, &measures, (&mut changes, end), shared);
         if end == Some(End::Accepted) {
             self.spoken = 0; // it has to speak steadily again before it can fall silent
             self.accepted_ms = time_ms;
         }
-        self.announce(changes, shared)
+        announce(changes, shared)
     }
 
     pub(super) fn measure(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Measure> {
@@ -318,7 +331,12 @@ impl Group {
     }
 
     /// Moves the incident on.
-    fn step(&mut self, judgement: &Judgement, shared: &Shared) -> (Vec<Incident>, Option<End>) {
+    fn step(
+        &mut self,
+        judgement: &Judgement,
+        measures: &[Measure],
+        shared: &Shared,
+    ) -> (Vec<Incident>, Option<End>) {
         if self.accepted {
             self.accepted = !judgement.verdict.calm;
             return (Vec::new(), None);
@@ -337,6 +355,10 @@ impl Group {
             self.worst = worst.max(raw);
         }
         self.track(&mut changes, shared);
+        if self.incident.is_some() || end.is_some() {
+            let values: Vec<f64> = measures.iter().map(|one| one.value).collect();
+            self.tell(&judgement.verdict, &values, measures, (&mut changes, end), shared);
+        }
         let opened = was_open.is_none() && self.incident.is_some();
         let again =
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
@@ -463,14 +485,12 @@ impl Group {
             self.remember(frame, shared);
         }
     }
+}
 
-    /// Changes of state go to history and out.
-    fn announce(&self, mut changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
-        for change in &mut changes {
-            change.tier = self.tier();
-            shared.changes.join(change);
-            shared.history.record_incident(change);
-        }
-        if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
+/// Changes of state go to history and out.
+fn announce(changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
+    for change in &changes {
+        shared.history.record_incident(change);
     }
+    if changes.is_empty() { Vec::new() } else { vec![Events::Incidents(changes)] }
 }

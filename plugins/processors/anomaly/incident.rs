@@ -264,11 +264,9 @@ impl Open {
             score: if score > 0.0 { score } else { self.highest },
             models: self.models.clone(),
             contributions: self.contributions.clone(),
-            suspects: Vec::new(),
-            tier: None,
-            changes: Vec::new(),
             normal: self.normal.clone(),
             reason,
+            ..Incident::default() // what is hit, and all that is told beside it, is filled in by `tell`
         }
     }
 }

@@ -12,21 +12,26 @@ mod columns;
 mod commands;
 mod due;
 mod emit;
+mod evidence;
 mod explain;
 mod frame;
 mod group;
+mod impact;
 mod incident;
 mod joint;
+mod next;
 mod past;
 mod presets;
 mod rows;
 mod score;
 mod season;
+mod sentence;
 mod share_test;
 mod signals;
 mod state;
 mod status;
 mod suspects;
+mod tell;
 mod tier;
 mod train;
 mod training;
@@ -34,6 +39,7 @@ mod treat;
 mod unit;
 mod verdict;
 mod views;
+mod words;
 mod worse;
 
 #[cfg(test)]
@@ -246,6 +252,7 @@ impl Anomaly {
             explain: config.series == Written::Explained,
             signals: Arc::new(signals),
             changes: changes::Changes::default(),
+            evidence: evidence::Store::new(config.group_by.clone(), config.max_groups),
         };
         let columns = shared.signals.columns.clone();
         let lateness = millis(config.lateness);
@@ -303,6 +310,11 @@ impl Observer for Anomaly {
                 self.closed(frames, emit);
             }
             Events::Logs(logs) => logs.iter().for_each(|log| self.shared.changes.take(log)),
+            Events::Evidence(evidence) => {
+                for one in evidence {
+                    self.shared.evidence.take(one);
+                }
+            }
             Events::Incidents(_) => (),
         }
     }

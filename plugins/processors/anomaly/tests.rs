@@ -6,6 +6,7 @@ mod learning;
 mod robustness;
 mod states;
 mod stories;
+mod telling;
 mod training;
 
 use std::collections::{BTreeMap, HashMap};
@@ -172,7 +173,7 @@ impl Rig {
                         })
                         .collect();
                 }
-                Events::Logs(_) => panic!("a detector makes no logs"),
+                Events::Logs(_) | Events::Evidence(_) => panic!("a detector makes neither"),
             }
         }
     }

@@ -86,6 +86,7 @@ impl Written {
                         );
                     }
                 }
+                Events::Evidence(_) => {}
                 Events::Incidents(_) => panic!("no incidents"),
             }
         }
