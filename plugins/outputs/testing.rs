@@ -59,9 +59,6 @@ pub(crate) fn incident() -> Incident {
         score: 2.5,
         models: Vec::new(),
         contributions: Vec::new(),
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: Vec::new(),
         reason: "the score stayed above 1".into(),
         ..Incident::default()

@@ -5,8 +5,10 @@ pub mod filter;
 pub mod log_features;
 pub mod log_patterns;
 pub mod parse;
+mod redact;
 #[cfg(test)]
 mod samples;
+mod sketch;
 mod watermark;
 
 use sentinel_contract::{Entry, Processor};

@@ -18,7 +18,7 @@ use super::layout::{
 use super::{Options, Output, print};
 
 /// Fields that have a place of their own in the layout.
-const PLACED: [&str; 16] = [
+const PLACED: [&str; 24] = [
     "message",
     "key",
     "detector",
@@ -35,21 +35,26 @@ const PLACED: [&str; 16] = [
     "severity",
     "joined",
     "held",
+    "hit",
+    "usual",
+    "trend",
+    "total",
+    "coverage",
+    "tier",
+    "changes",
+    "next",
 ];
 /// Fields of a contribution that have a column of their own.
 const COLUMNS: [&str; 8] =
     ["feature", "direction", "value", "expected", "lower", "upper", "share", "unit"];
 /// Headings that say more than the field's name. Those named here come first, in this order.
-const HEADINGS: [(&str, &str); 9] = [
-    ("hit", "What is hit"),
+const HEADINGS: [(&str, &str); 6] = [
     ("breakdown", "Where it is"),
     ("sample", "One of the lines"),
     ("suspects", "Suspects, ranked by how much they changed"),
-    ("changes", "What changed just before"),
     ("changed", "What changed just before"),
     ("similar", "The last similar incident"),
     ("commands", "What to do next"),
-    ("next", "What to do next"),
 ];
 
 /// Prints one incident: by key, a unique part of it, or `last`.
@@ -120,6 +125,8 @@ fn facts(out: &mut String, case: &Case, now: i64) {
         }
     };
     let mut lines = vec![
+        ("hit", hit(case)),
+        ("usual", text(newest, "usual").to_owned()),
         ("state", format!("{} ({})", case.state(), text(newest, "reason"))),
         ("when", when),
         ("where", place),
@@ -127,6 +134,7 @@ fn facts(out: &mut String, case: &Case, now: i64) {
         ("paged", paged),
         ("severity", case.severity().to_owned()),
         ("part of", text(newest, "joined").to_owned()),
+        ("seen", seen(case)),
         ("detector", text(newest, "detector").to_owned()),
         ("key", case.key().to_owned()),
     ];
@@ -136,6 +144,38 @@ fn facts(out: &mut String, case: &Case, now: i64) {
         .map(|(name, words)| vec![name.to_owned(), plain(&words, usize::MAX)])
         .collect();
     pairs(out, &lines);
+}
+
+/// What is hit and where it goes; of one that is over, all of it.
+fn hit(case: &Case) -> String {
+    let total = known(case, "total");
+    if let (Some(hit), Some(ms)) = (total["hit"].as_str(), total["lasted_ms"].as_i64()) {
+        return format!("{hit}, in {} all told", length(ms));
+    }
+    match (text(case.newest(), "hit"), text(case.newest(), "trend")) {
+        ("", _) => String::new(),
+        (hit, "") => hit.to_owned(),
+        (hit, trend) => format!("{hit}, {trend}"),
+    }
+}
+
+/// How much the detector could see.
+fn seen(case: &Case) -> String {
+    let coverage = known(case, "coverage");
+    let count = |name: &str| coverage[name].as_f64().map(number);
+    let mut seen = match (count("known"), count("signals")) {
+        (Some(known), Some(signals)) => format!("{known} of {signals} signals known"),
+        _ => String::new(),
+    };
+    if let Some(frames) = count("trained_frames") {
+        let _infallible = write!(seen, ", trained on {frames} frames");
+    }
+    let tier = text(case.newest(), "tier");
+    if !tier.is_empty() {
+        let gap = if seen.is_empty() { "" } else { ", " };
+        let _infallible = write!(seen, "{gap}tier {tier}");
+    }
+    seen
 }
 
 /// One row a feature: its value, what is usual, and its share as a bar.
@@ -227,23 +267,41 @@ fn others(case: &Case) -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.to_owned(), heading(name))).collect()
 }
 
-/// Its states in the order in which they came.
+/// Its states, and what changed on the host from shortly before it on, in the order in which they came.
 fn timeline(out: &mut String, case: &Case) {
     let _infallible = writeln!(out, "\nHow it went");
-    for change in case.changes.iter().rev() {
-        let score = change["score"].as_f64().unwrap_or(f64::NAN);
-        let lead = format!(
-            "  {}  {:<10}  {:>6}  ",
-            moment(change["time_ms"].as_i64().unwrap_or(0)),
-            plain(text(change, "state"), 10),
-            number(score)
-        );
-        paragraph(out, &lead, &plain(text(change, "reason"), usize::MAX));
+    let time_of = |value: &Value| value["time_ms"].as_i64().unwrap_or(0);
+    let mut told: Vec<(i64, String, String)> = Vec::new();
+    for state in case.changes.iter().rev() {
+        for change in state["changes"].as_array().into_iter().flatten() {
+            let lead = format!("{:<18}", plain(&title(text(change, "kind")), 18));
+            let one = (time_of(change), lead, text(change, "text").to_owned());
+            if !told.contains(&one) {
+                told.push(one);
+            }
+        }
+    }
+    for state in case.changes.iter().rev() {
+        let score = state["score"].as_f64().unwrap_or(f64::NAN);
+        let lead = format!("{:<10}  {:>6}", plain(text(state, "state"), 10), number(score));
+        told.push((time_of(state), lead, text(state, "reason").to_owned()));
+    }
+    told.sort_by_key(|(time_ms, ..)| *time_ms); // stable: states of one time keep their order
+    for (time_ms, lead, words) in told {
+        paragraph(out, &format!("  {}  {lead}  ", moment(time_ms)), &plain(&words, usize::MAX));
     }
 }
 
 /// What may be done with it by command.
 fn next(out: &mut String, case: &Case) {
+    if let Some(commands) = known(case, "next").as_array() {
+        // On one line each, however long: they are there to be copied.
+        let _infallible = writeln!(out, "\nWhat to do next");
+        for command in commands.iter().filter_map(Value::as_str) {
+            let _infallible = writeln!(out, "  {}", plain(command, usize::MAX));
+        }
+        return;
+    }
     let key = plain(case.key(), usize::MAX);
     let lines = if case.ended_ms().is_none() {
         vec![

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 /// A number of milliseconds beyond this is a moment, not a length (it is 1973).
 const MOMENT: f64 = 1e11;
 /// Columns that come first, in this order; the others by name.
-const FIRST: [&str; 22] = [
+const FIRST: [&str; 23] = [
     "rank",
+    "dimension",
     "time_ms",
     "at_ms",
     "started_ms",

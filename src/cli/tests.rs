@@ -182,6 +182,64 @@ fn an_explanation_shows_what_the_end_left_out_and_why_it_paged() {
 }
 
 #[test]
+fn an_explanation_shows_what_is_hit_and_puts_changes_among_the_states() {
+    let mut open = change("web/web01/17", "notified", 1_300_000);
+    for (field, value) in [
+        ("hit", json!("412 of 5,480 requests failed")),
+        ("trend", json!("rising")),
+        ("usual", json!("error rate at most 1.3 %")),
+        (
+            "breakdown",
+            json!([{"dimension": "status", "value": "502", "share": 0.96, "count": 396}]),
+        ),
+        ("sample", json!("<ip> \"GET /cart\" 502")),
+        (
+            "similar",
+            json!({"key": "web/web01/3", "started_ms": 1, "lasted_ms": 60_000, "ended": "resolved", "hit": "9 of 90 requests failed"}),
+        ),
+        (
+            "next",
+            json!([
+                "sentinelops explain web/web01/17",
+                "df -h | sort --key=5 --reverse --numeric-sort | grep -v tmpfs | grep -v devtmpfs | grep -v overlay | head -n 20"
+            ]),
+        ),
+        ("coverage", json!({"known": 9, "signals": 10, "trained_frames": 1440})),
+        ("tier", json!("daily")),
+        ("changes", json!([{"time_ms": 990_000, "kind": "unit", "text": "app.service restarted"}])),
+    ] {
+        open[field] = value;
+    }
+    let first = change("web/web01/17", "detected", 1_000_000);
+    let shown = explain::layout(&case_of(&[open.clone(), first]), 9_000_000);
+    for part in [
+        "  hit       412 of 5,480 requests failed, rising\n",
+        "  usual     error rate at most 1.3 %\n",
+        "  seen      9 of 10 signals known, trained on 1,440 frames, tier daily\n",
+        "Where it is\n  DIMENSION  VALUE  SHARE  COUNT\n  status       502   96 %    396\n",
+        "One of the lines\n  <ip> \"GET /cart\" 502\n",
+        "The last similar incident\n  key      web/web01/3\n",
+        "What to do next\n  sentinelops explain web/web01/17\n  df -h | sort --key=5 --reverse --numeric-sort | grep -v tmpfs | grep -v devtmpfs | grep -v overlay | head -n 20\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} in\n{shown}");
+    }
+    let went = shown.split("How it went\n").nth(1).unwrap();
+    let lines: Vec<&str> = went.lines().take(3).collect();
+    assert!(lines[0].ends_with("  unit                app.service restarted"), "{went}");
+    assert!(
+        lines[1].contains("  detected       1  ") && lines[2].contains("  notified "),
+        "{went}"
+    );
+    let mut over = change("web/web01/17", "resolved", 2_000_000);
+    over["total"] = json!({"lasted_ms": 720_000, "hit": "900 of 9,000 requests failed"});
+    let shown = explain::layout(&case_of(&[over, open]), 9_000_000);
+    assert!(
+        shown.contains("  hit       900 of 9,000 requests failed, in 12m all told\n"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn an_explanation_of_almost_nothing_is_laid_out_too() {
     let shown = explain::layout(&case_of(&[json!({})]), 1);
     assert!(shown.contains("How it went"), "{shown}");

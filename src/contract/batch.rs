@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{Log, Metric};
+use crate::evidence::Evidence;
 use crate::incident::Incident;
 use crate::memory::Permit;
 use crate::receipt::Receipt;
@@ -16,6 +17,8 @@ pub enum Events {
     Logs(Vec<Log>),
     /// State changes of incidents.
     Incidents(Vec<Incident>),
+    /// What windows were made of, from one observer to those below it: no output takes it.
+    Evidence(Vec<Evidence>),
 }
 
 impl Events {
@@ -25,6 +28,7 @@ impl Events {
             Events::Metrics(metrics) => metrics.len(),
             Events::Logs(logs) => logs.len(),
             Events::Incidents(incidents) => incidents.len(),
+            Events::Evidence(evidence) => evidence.len(),
         }
     }
 
@@ -39,6 +43,7 @@ impl Events {
             Events::Metrics(_) => Kinds::METRICS,
             Events::Logs(_) => Kinds::LOGS,
             Events::Incidents(_) => Kinds::INCIDENTS,
+            Events::Evidence(_) => Kinds::EVIDENCE,
         }
     }
 
@@ -47,7 +52,8 @@ impl Events {
         match self {
             Events::Metrics(metrics) => size_of_val(&metrics[..]),
             Events::Logs(logs) => logs.iter().map(|log| size_of::<Log>() + log.body.len()).sum(),
-            Events::Incidents(incidents) => incidents.len() * 2048, // a sentence and ten contributions
+            Events::Incidents(incidents) => incidents.len() * 4096, // sentences, ten contributions, a breakdown
+            Events::Evidence(evidence) => evidence.len() * 4096,    // five bounded tallies
         }
     }
 }
@@ -63,6 +69,8 @@ impl Kinds {
     pub const LOGS: Kinds = Kinds(2);
     /// Incidents.
     pub const INCIDENTS: Kinds = Kinds(4);
+    /// Evidence. An output must not ask for it.
+    pub const EVIDENCE: Kinds = Kinds(8);
 
     /// Both.
     pub const fn and(self, other: Kinds) -> Kinds {

@@ -1,6 +1,6 @@
 //! The desk: what all detectors of an agent know together. Whoever would call a person asks here first.
 //!
-//! Incidents that overlap on a host are one: while one that called is open, or was until a few minutes ago, another joins
+//! Incidents that overlap on a host are one: while one that called is open, or was until a few frames ago, another joins
 //! it and does not call. And there are only so many calls an hour and a day; what is more is held back for a digest.
 //!
 //! Its only clock is the times it is given. On one thread (replay) its answers depend on the order of the questions alone.
@@ -15,8 +15,8 @@ use crate::incident::{Incident, Severity, State};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// What was over for longer is joined by nobody. An incident that goes on for so long after the one it joined takes its place.
-const RECENT_MS: i64 = 10 * 60_000;
+/// How long a call counts as watched before its detector has said so.
+const UNATTENDED_MS: i64 = 10 * 60_000;
 /// How long calls are remembered: an incident lives for two days at most.
 pub const MEMORY_MS: i64 = 3 * DAY_MS;
 /// Calls remembered; a budget of more than this in three days is none.
@@ -58,6 +58,8 @@ pub struct Asking<'a> {
     pub key: &'a str,
     /// The moment of the call.
     pub time_ms: i64,
+    /// What was over for longer than this is not joined.
+    pub near_ms: i64,
     /// How bad it is.
     pub severity: Severity,
     /// Users are hit: when it is critical too, it is urgent, and may use twice the budget.
@@ -149,7 +151,7 @@ impl Desk {
             self.note(change);
         }
         for call in &mut self.book().calls {
-            call.attended_ms = now_ms + RECENT_MS;
+            call.attended_ms = now_ms + UNATTENDED_MS;
         }
     }
 
@@ -184,13 +186,15 @@ impl Desk {
         self.book().letters.remove(key).unwrap_or_default()
     }
 
-    /// For an incident that has joined `head`: is that still the one?
-    pub fn follow(&self, head: &str, key: &str, time_ms: i64, until_ms: i64) -> Head {
+    /// For an incident that has joined `head`: is that still the one? One that goes on for longer than `near_ms` after it
+    /// takes its place, and is watched until then.
+    pub fn follow(&self, head: &str, asking: &Asking<'_>, until_ms: i64) -> Head {
         let mut book = self.book();
-        if book.call(head).is_some_and(|call| call.is_there(time_ms)) {
+        let Asking { key, time_ms, near_ms, .. } = *asking;
+        if book.call(head).is_some_and(|call| call.is_there(time_ms, near_ms)) {
             return Head::There;
         }
-        if let Some(other) = book.head(key, time_ms) {
+        if let Some(other) = book.head(key, time_ms, near_ms) {
             return Head::Other(other);
         }
         book.push(key, time_ms, until_ms, false);
@@ -234,9 +238,9 @@ impl Desk {
 }
 
 impl Call {
-    fn is_there(&self, time_ms: i64) -> bool {
+    fn is_there(&self, time_ms: i64, near_ms: i64) -> bool {
         match self.ended_ms {
-            Some(ended_ms) => (0..=RECENT_MS).contains(&time_ms.saturating_sub(ended_ms)),
+            Some(ended_ms) => (0..=near_ms).contains(&time_ms.saturating_sub(ended_ms)),
             None => time_ms <= self.attended_ms,
         }
     }
@@ -262,8 +266,9 @@ impl Book {
     }
 
     /// The incident that called and that others join: the first that is open, else the last that was.
-    fn head(&self, key: &str, time_ms: i64) -> Option<String> {
-        let there = || self.calls.iter().filter(|one| one.key != key && one.is_there(time_ms));
+    fn head(&self, key: &str, time_ms: i64, near_ms: i64) -> Option<String> {
+        let there =
+            || self.calls.iter().filter(|one| one.key != key && one.is_there(time_ms, near_ms));
         let open = there().find(|one| one.ended_ms.is_none());
         open.or_else(|| there().max_by_key(|one| one.ended_ms)).map(|one| one.key.clone())
     }
@@ -292,13 +297,13 @@ impl Book {
             severity: asking.severity,
             what: asking.what.to_owned(),
         };
-        if let Some(head) = self.head(asking.key, asking.time_ms) {
+        if let Some(head) = self.head(asking.key, asking.time_ms, asking.near_ms) {
             self.tell(&head, letter);
             return Answer::Join(head);
         }
         let urgent = asking.user && asking.severity == Severity::Critical;
         if self.allows(asking.time_ms, if urgent { URGENT } else { 1 }) {
-            self.push(asking.key, asking.time_ms, asking.time_ms + RECENT_MS, true);
+            self.push(asking.key, asking.time_ms, asking.time_ms + UNATTENDED_MS, true);
             self.held.retain(|held| held.key != asking.key);
             return Answer::Call;
         }
@@ -331,7 +336,7 @@ impl Book {
         let Incident { key, state, time_ms, .. } = change;
         let is_news = *state == State::Notified && self.call(key).is_none();
         if is_news {
-            self.push(key, *time_ms, *time_ms + RECENT_MS, true);
+            self.push(key, *time_ms, *time_ms + UNATTENDED_MS, true);
             self.held.retain(|held| held.key != *key);
         }
         if key.starts_with(DIGEST) {

@@ -144,7 +144,69 @@ pub struct HostChange {
     pub text: String,
 }
 
+/// Where the leading signal is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trend {
+    /// Farther from what is usual than some frames ago.
+    Rising,
+    /// As far as some frames ago.
+    Steady,
+    /// Nearer to what is usual, or back.
+    Recovering,
+}
+
+/// One part of what is hit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is a part by: `status`, `path`, `client`, `unit`, `status and path`.
+    pub dimension: String,
+    /// Which: `502`, `/api/cart`.
+    pub value: String,
+    /// 0..=1, of all that is broken down.
+    pub share: f64,
+    /// How many; at least so many, when there were more values than are kept.
+    pub count: u64,
+}
+
+/// An earlier incident of the same detector and group that looked alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Similar {
+    /// Its key.
+    pub key: String,
+    /// When it began.
+    pub started_ms: i64,
+    /// How long it lasted.
+    pub lasted_ms: i64,
+    /// How it ended: `resolved`, `accepted` or `expired`.
+    pub ended: String,
+    /// What was hit, in absolute numbers.
+    pub hit: String,
+}
+
+/// How much the detector could see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Signals of which it is known what is usual.
+    pub known: usize,
+    /// Signals it watches.
+    pub signals: usize,
+    /// Frames the model was trained on; 0 before there is one.
+    pub trained_frames: usize,
+}
+
+/// All of an incident, once it is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Total {
+    /// From its first frame to the last beyond the boundary.
+    pub lasted_ms: i64,
+    /// What was hit, in absolute numbers.
+    pub hit: String,
+}
+
 /// One change of an incident's state. The first field is the sentence a person reads.
+///
+/// What the detector cannot say is left out, of the JSON too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// What is wrong, in one sentence.
@@ -181,6 +243,33 @@ pub struct Incident {
     pub normal: Vec<String>,
     /// Why a person was or was not called; what is new; why it is over.
     pub reason: String,
+    /// What is hit in absolute numbers since it began: "412 of 5,480 requests failed".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hit: String,
+    /// Whether it grows or goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<Trend>,
+    /// What is usual of the leading signal: "error rate at most 1.3 %".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub usual: String,
+    /// What it is made of; the largest parts of each dimension.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakdown: Vec<Part>,
+    /// One of the lines, without addresses, numbers and secrets.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sample: String,
+    /// The last one that looked alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similar: Option<Similar>,
+    /// Commands to go on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+    /// The whole of it, when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Total>,
+    /// How much was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// What the model in use has seen; `None` while there is none.
     #[serde(default)]
     pub tier: Option<Tier>,

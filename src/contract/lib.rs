@@ -1,6 +1,6 @@
 //! What the engine and the plugins agree on. One page a file; depends on no other package of ours.
 //!
-//! Read in this order: what flows ([`event`], [`batch`]), what comes back ([`receipt`]), what bounds it
+//! Read in this order: what flows ([`event`], [`incident`], [`evidence`], [`batch`]), what comes back ([`receipt`]), what bounds it
 //! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
 //! [`output`]), and the handles a plugin
 //! is given ([`context`], [`history`], [`trainer`], [`desk`], [`telemetry`]).
@@ -8,6 +8,8 @@
 pub mod event;
 
 pub mod incident;
+
+pub mod evidence;
 
 pub mod batch;
 
@@ -47,6 +49,7 @@ pub use command::Command;
 pub use context::Context;
 pub use desk::Desk;
 pub use event::{Field, Fields, Kind, Labels, Log, Metric, Name, Series, Value};
+pub use evidence::Evidence;
 pub use incident::Incident;
 pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
 pub use memory::{Memory, Permit};

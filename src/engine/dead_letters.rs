@@ -97,5 +97,6 @@ fn describe(events: &Events, index: usize) -> Value {
         Events::Incidents(incidents) => {
             serde_json::to_value(incidents.get(index)).unwrap_or(Value::Null)
         }
+        Events::Evidence(_) => Value::Null, // no output takes it, so none can refuse it
     }
 }

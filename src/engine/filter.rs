@@ -74,7 +74,7 @@ impl Filter {
                 metrics.retain(|m| self.passes(Some(m.series.name()), m.series.labels()));
             }
             Events::Logs(logs) => logs.retain(|log| self.passes(None, &log.stream)),
-            Events::Incidents(_) => {}
+            Events::Incidents(_) | Events::Evidence(_) => {}
         }
         before - events.len()
     }
@@ -95,7 +95,7 @@ impl Filter {
                     logs.iter().filter(|log| self.passes(None, &log.stream)).cloned().collect();
                 (pass.len() < logs.len()).then_some(Events::Logs(pass))
             }
-            Events::Incidents(_) => None,
+            Events::Incidents(_) | Events::Evidence(_) => None,
         }
     }
 }

@@ -72,7 +72,8 @@ impl Router {
         if let Some(receipt) = receipt {
             receipt.resolve(Fate::Delivered); // the lane's own copy; the outputs hold theirs
         }
-        if wanted { 0 } else { events }
+        let for_observers = batch.events.kind() == Kinds::EVIDENCE;
+        if wanted || for_observers { 0 } else { events }
     }
 }
 

@@ -48,9 +48,6 @@ fn incident(key: &str, state: State, time_ms: i64) -> Incident {
             lower: 0.0,
             upper: 0.05,
         }],
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: names(["requests"]),
         reason: "forest and z agree".to_owned(),
         ..Incident::default()

@@ -65,6 +65,8 @@ common() {
 interval = "1s"
 flush_interval = "100ms"
 host = "faults-live"
+notifications_per_hour = 100000
+notifications_per_day = 100000
 
 [web]
 listen = ""

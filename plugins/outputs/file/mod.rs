@@ -138,6 +138,7 @@ impl File {
                         }
                     }
                 }
+                Events::Evidence(_) => (), // not accepted
             }
             index += piece.range.len();
         }

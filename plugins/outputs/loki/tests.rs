@@ -278,6 +278,32 @@ async fn incidents_are_lines_of_a_stream_of_their_own() {
 }
 
 #[tokio::test]
+async fn an_incident_is_one_line_of_json_that_begins_with_its_sentence() {
+    use sentinel_contract::incident::{HostChange, Suspect};
+    let fake = Fake::start();
+    let message = "web01 nginx: 412 of 5,480 requests \"failed\"\n(7.5 %)";
+    let told = Incident {
+        message: message.into(),
+        hit: "412 of 5,480 requests failed".into(),
+        suspects: vec![Suspect { feature: "latency_p95".into(), change: 12.0 }],
+        changes: vec![HostChange { time_ms: 1, kind: "unit".into(), text: "a restarted".into() }],
+        next: vec!["df -h".into()],
+        ..incident()
+    };
+    output(&fake).write(&[piece(Events::Incidents(vec![told.clone()]))]).await.unwrap();
+    let line = &sent(&fake.received()[0])[0].1[0].1;
+    let head = r#"{"message":"web01 nginx: 412 of 5,480 requests \"failed\"\n(7.5 %)","#;
+    assert!(line.starts_with(head), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+    let json: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(json["suspects"][0]["feature"], "latency_p95");
+    assert_eq!(json["changes"][0]["text"], "a restarted");
+    assert_eq!(json["hit"], "412 of 5,480 requests failed");
+    assert!(json.get("similar").is_none(), "what is not known is left out");
+    assert_eq!(serde_json::from_str::<Incident>(line).unwrap(), told);
+}
+
+#[tokio::test]
 async fn tenant_and_token_are_sent() {
     let fake = Fake::start();
     let mut config = Config { tenant: "ops".into(), ..config(&fake) };

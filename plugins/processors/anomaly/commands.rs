@@ -57,8 +57,10 @@ impl Anomaly {
             }
             Command::Accept { key } => {
                 let group = self.groups.iter_mut().find(|group| group.has_open(key))?;
-                let (tier, change) = (group.tier(), group.accept(now_ms)?);
-                for events in announce(vec![change], tier, &self.shared) {
+                let mut change = group.accept(now_ms)?;
+                let lead = group.describe(&mut change, &self.shared);
+                group.remember_end(&change, lead);
+                for events in announce(vec![change], &self.shared) {
                     emit.push(events);
                 }
                 Some(Ok("its level is the new normal; `undo` takes it back".to_owned()))

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use sentinel_contract::incident::Tier;
 use sentinel_contract::{Events, Incident};
 
 use super::Silence;
@@ -43,8 +42,12 @@ impl Group {
         let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
         self.incidents += u64::from(self.incident.is_none());
         let place = place(&self.owner, shared);
-        let (changes, _) = incident::step(&mut self.incident, &mut self.past, &verdict, &place);
-        announce(changes, self.tier(), shared)
+        let (mut changes, end) =
+            incident::step(&mut self.incident, &mut self.past, &verdict, &place);
+        let values = vec![f64::NAN; shared.names.len()];
+        let measures: Vec<Measure> = values.iter().copied().map(Measure::unknown).collect();
+        self.tell(&verdict, &values, &measures, (&mut changes, end), shared);
+        announce(changes, shared)
     }
 
     /// Moves the incident on.
@@ -70,6 +73,10 @@ impl Group {
             self.worst = worst.max(raw);
         }
         self.track(&mut changes, shared);
+        if self.incident.is_some() || end.is_some() {
+            let values: Vec<f64> = measures.iter().map(|one| one.value).collect();
+            self.tell(&judgement.verdict, &values, measures, (&mut changes, end), shared);
+        }
         let opened = was_open.is_none() && self.incident.is_some();
         let again =
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
@@ -114,15 +121,17 @@ impl Group {
     /// Ends the open incident if nothing more can be known of it; for frames that are not judged.
     fn expire(&mut self, time_ms: i64, shared: &Shared) -> Vec<Events> {
         let was_open = self.incident.clone();
-        let Some(change) = incident::expire(&mut self.incident, time_ms, &self.owner) else {
+        let Some(mut change) = incident::expire(&mut self.incident, time_ms, &self.owner) else {
             return Vec::new();
         };
+        let lead = self.describe(&mut change, shared);
+        self.remember_end(&change, lead);
         if let Some(open) = was_open {
             self.exclude_incident(&open, time_ms, shared);
         }
         (self.past, self.tracker) = (None, None);
         self.spoken = 0; // it has to speak steadily again before it can fall silent
-        announce(vec![change], self.tier(), shared)
+        announce(vec![change], shared)
     }
 
     /// Ranks the suspects anew, into every change of state.
@@ -163,7 +172,7 @@ impl Group {
     ) -> Vec<Events> {
         let signals = &shared.signals.signals;
         let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
-        let measures = self.measure(&values, shared);
+        let measures = self.measure(time_ms, &values, shared);
         let (joint, robust_z) = (Votes::default(), 0.0);
         self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
         self.last_ms = time_ms;
@@ -187,14 +196,8 @@ impl Group {
 }
 
 /// Changes of state go to history and out.
-pub(super) fn announce(
-    mut changes: Vec<Incident>,
-    tier: Option<Tier>,
-    shared: &Shared,
-) -> Vec<Events> {
-    for change in &mut changes {
-        change.tier = change.tier.or(tier);
-        shared.changes.join(change);
+pub(super) fn announce(changes: Vec<Incident>, shared: &Shared) -> Vec<Events> {
+    for change in &changes {
         shared.history.record_incident(change);
         shared.desk.note(change);
     }

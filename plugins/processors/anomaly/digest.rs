@@ -31,7 +31,7 @@ impl Anomaly {
             let reason = "the state of the detector that watched it is lost".to_owned();
             changes.push(Incident { reason, ..lost });
         }
-        for events in announce(changes, None, &self.shared) {
+        for events in announce(changes, &self.shared) {
             emit.push(events);
         }
     }
@@ -62,7 +62,7 @@ impl Anomaly {
             ..called.clone()
         };
         let changes = vec![called, over];
-        for events in announce(changes, None, &self.shared) {
+        for events in announce(changes, &self.shared) {
             emit.push(events);
         }
     }

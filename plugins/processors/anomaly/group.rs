@@ -12,13 +12,16 @@ use super::Silence;
 use super::changes::Changes;
 use super::course::announce;
 use super::emit::Output;
+use super::evidence;
+use super::impact::Impact;
 use super::incident::{End, Owner, Rules};
 use super::joint::Votes;
 use super::open::Open;
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
 use super::suspects::Tracker;
+use super::tell::Ended;
 use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
-use super::treat::{Measure, Unit, measure};
+use super::treat::{Measure, Sample, Unit, measure};
 use super::verdict::{self, Judged, Judgement, Memory, Ready};
 use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
@@ -50,6 +53,7 @@ pub(super) struct Shared {
     pub retrain_ms: i64,
     pub silence: Silence,
     pub changes: Changes,
+    pub evidence: evidence::Store,
     /// Contributions are written in every frame.
     pub explain: bool,
 }
@@ -92,6 +96,10 @@ pub(super) struct Group {
     pub memory: Memory,
     /// What changed since the open incident began.
     pub tracker: Option<Tracker>,
+    /// What the open incident has hit, or the last one.
+    pub impact: Option<Impact>,
+    /// The last incidents that are over.
+    pub ended: Vec<Ended>,
     /// Raw scores of the open incident's worst frame.
     pub worst: Raw,
     pub incidents: u64,
@@ -167,6 +175,8 @@ impl Group {
             past: None,
             memory: Memory::default(),
             tracker: None,
+            impact: None,
+            ended: Vec::new(),
             worst: Raw::default(),
             incidents: 0,
             accepted: false,
@@ -201,7 +211,7 @@ impl Group {
         self.spoken = self.spoken << 1 | 1;
         self.missing = 0;
         if blind {
-            let measures = self.measure(&values, shared);
+            let measures = self.measure(time_ms, &values, shared);
             let (joint, robust_z) = (Votes::default(), 0.0);
             self.last = Some(Last { measures, score: None, joint, robust_z, blind });
             return Vec::new();
@@ -216,7 +226,7 @@ impl Group {
         self.ask(time_ms, shared); // a training reads history: not before it holds this frame
         let (joint, robust_z) = (judgement.joint, judgement.robust_z);
         self.last = Some(Last { measures, score, joint, robust_z, blind });
-        events.extend(announce(changes, self.tier(), shared));
+        events.extend(announce(changes, shared));
         events
     }
 
@@ -225,8 +235,8 @@ impl Group {
     pub(super) fn take(&mut self, frame: Frame, shared: &Shared) -> Taken {
         let time_ms = frame.time_ms;
         self.fetch(time_ms, shared);
-        let measures = self.measure(&frame.values, shared);
-        let deviations = self.deviations(&frame.values, shared);
+        let measures = self.measure(time_ms, &frame.values, shared);
+        let deviations = self.deviations(time_ms, &frame.values, shared);
         self.remember(frame, shared);
         let mut judgement = self.judge(time_ms, &measures, &deviations, shared);
         let (changes, end) = self.step(&mut judgement, &measures, shared);
@@ -238,38 +248,49 @@ impl Group {
         Taken { changes, measures, judgement, score }
     }
 
-    pub(super) fn measure(&self, values: &[f64], shared: &Shared) -> Vec<Measure> {
+    pub(super) fn measure(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Measure> {
         let unknown = || values.iter().map(|value| Measure::unknown(*value)).collect();
         let Some(used) = &self.used else { return unknown() };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
-        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
+        let measured = self.samples(time_ms, values, shared).zip(&used.model.learned);
         let measured =
-            signals.zip(values).map(|(((signal, learned), recent), value)| match learned {
-                Some(learned) => {
-                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-                    measure(signal, learned, *value, volume, recent.now().short, youth)
-                }
+            measured.zip(values).map(|(((signal, sample), learned), value)| match learned {
+                Some(learned) => measure(signal, learned, &sample, youth),
                 None => Measure::unknown(*value),
             });
         measured.collect()
     }
 
     /// How far each signal is off, in each view.
-    fn deviations(&self, values: &[f64], shared: &Shared) -> Vec<Deviations> {
+    fn deviations(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Deviations> {
         let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
         let wider = (youth, doubt(used.model.frames));
-        let signals = shared.signals.signals.iter().zip(&used.model.learned).zip(&self.levels);
-        let deviations =
-            signals.zip(values).map(|(((signal, learned), levels), value)| match learned {
-                Some(learned) => {
-                    let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-                    let unit = Unit::of(signal, learned.center, volume);
-                    learned.usual.deviations(signal, unit, *value, levels.now(), wider)
-                }
-                None => [0.0; VIEWS],
-            });
+        let deviations = self.samples(time_ms, values, shared).zip(&used.model.learned);
+        let deviations = deviations.map(|((signal, sample), learned)| match learned {
+            Some(learned) => {
+                let unit = Unit::of(signal, learned.center, sample.volume);
+                let season = learned.usual_at(sample.seconds);
+                learned.usual.deviations(signal, unit, &sample, season, wider)
+            }
+            None => [0.0; VIEWS],
+        });
         deviations.collect()
+    }
+
+    /// Every signal with its value, its volume and its levels.
+    fn samples<'a>(
+        &'a self,
+        time_ms: i64,
+        values: &'a [f64],
+        shared: &'a Shared,
+    ) -> impl Iterator<Item = (&'a Signal, Sample)> {
+        let each = shared.signals.signals.iter().zip(&self.levels).zip(values);
+        each.map(move |((signal, levels), value)| {
+            let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
+            let seconds = time_ms as f64 / 1000.0;
+            (signal, Sample { seconds, value: *value, volume, now: levels.now() })
+        })
     }
 
     fn judge(

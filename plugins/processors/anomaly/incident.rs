@@ -15,6 +15,9 @@ use super::open::Open;
 use super::severity::Extent;
 use super::update::update;
 
+/// See [`Place::near_ms`].
+const MOST_NEAR_MS: i64 = 10 * 60_000;
+
 /// How long things last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -52,6 +55,11 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// What was over for longer than this is no part of what happens now: about as long as an end takes to be seen.
+    pub(super) fn near_ms(&self) -> i64 {
+        (i64::from(self.rules.recover_frames) * self.rules.interval_ms).min(MOST_NEAR_MS)
+    }
+
     /// Until when an incident of this frame counts as watched: frames may be late, or lost in a restart.
     pub(super) fn attended_ms(&self, time_ms: i64) -> i64 {
         time_ms + self.rules.relapse_ms.max(10 * self.rules.interval_ms)
@@ -115,11 +123,13 @@ pub(super) fn step(
     if slot.is_none() && !verdict.above || slot.is_some() && verdict.unseen {
         return (changes, None);
     }
-    let recent = |old: &Open| {
-        old.ended_ms.is_some_and(|end| verdict.time_ms - end <= place.rules.relapse_ms)
+    let is_back = |old: &Open| {
+        let recent =
+            old.ended_ms.is_some_and(|end| verdict.time_ms - end <= place.rules.relapse_ms);
+        recent && old.is_like(verdict)
     };
     if slot.is_none()
-        && let Some(mut old) = past.take().filter(recent)
+        && let Some(mut old) = past.take().filter(is_back)
     {
         old.revive(verdict);
         *slot = Some(old);

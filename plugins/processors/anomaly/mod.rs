@@ -17,24 +17,30 @@ mod course;
 mod digest;
 mod due;
 mod emit;
+mod evidence;
 mod expiry;
 mod explain;
 mod frame;
 mod group;
+mod impact;
 mod incident;
 mod joint;
+mod next;
 mod open;
 mod past;
 mod presets;
 mod restart;
 mod rows;
 mod score;
+mod season;
+mod sentence;
 mod severity;
 mod share_test;
 mod signals;
 mod state;
 mod status;
 mod suspects;
+mod tell;
 mod tier;
 mod train;
 mod training;
@@ -43,6 +49,7 @@ mod unit;
 mod update;
 mod verdict;
 mod views;
+mod words;
 mod worse;
 
 #[cfg(test)]
@@ -261,6 +268,7 @@ impl Anomaly {
             explain: config.series == Written::Explained,
             signals: Arc::new(signals),
             changes: changes::Changes::default(),
+            evidence: evidence::Store::new(config.group_by.clone(), config.max_groups),
         };
         let columns = shared.signals.columns.clone();
         let lateness = millis(config.lateness);
@@ -322,6 +330,11 @@ impl Observer for Anomaly {
                 self.closed(frames, emit);
             }
             Events::Logs(logs) => logs.iter().for_each(|log| self.shared.changes.take(log)),
+            Events::Evidence(evidence) => {
+                for one in evidence {
+                    self.shared.evidence.take(one);
+                }
+            }
             Events::Incidents(_) => (),
         }
     }

@@ -149,7 +149,17 @@ impl Open {
         }
     }
 
-    /// It ended a short while ago, and is back: perhaps it is another fault, so what it says now is of now.
+    /// The frame is about the same: a leading feature of the one leads the other too. What nothing leads can be anything.
+    pub(super) fn is_like(&self, verdict: &Verdict) -> bool {
+        let leading = |all: &[Contribution]| -> Vec<String> {
+            let leads = |(at, one): &(usize, &Contribution)| *at == 0 || one.share >= LEADS;
+            all.iter().enumerate().filter(leads).map(|(_, one)| one.feature.clone()).collect()
+        };
+        let (own, now) = (leading(&self.contributions), leading(&verdict.contributions));
+        own.is_empty() || now.is_empty() || own.iter().any(|feature| now.contains(feature))
+    }
+
+    /// It ended a short while ago, and is back: what it says now is of now.
     pub(super) fn revive(&mut self, verdict: &Verdict) {
         (self.since_ms, self.ended_ms) = (verdict.time_ms, None);
         (self.seen_ms, self.gaps_ms) = (verdict.time_ms, 0);
@@ -202,6 +212,7 @@ impl Open {
         let answer = place.desk.ask(&Asking {
             key: &self.key,
             time_ms,
+            near_ms: place.near_ms(),
             severity,
             user: self.extent.user,
             what: &self.told_of(place.owner),
@@ -281,14 +292,12 @@ impl Open {
             score: if score > 0.0 { score } else { self.highest },
             models: self.models.clone(),
             contributions: self.contributions.clone(),
-            suspects: Vec::new(),
-            changes: Vec::new(),
             normal: self.normal.clone(),
             reason,
-            tier: None,
             severity: self.severity,
             joined,
             held: matches!(self.call, Call::Held { .. }),
+            ..Incident::default() // what is hit, and all that is told beside it, is filled in by `tell`
         }
     }
 }

@@ -36,11 +36,8 @@ impl Group {
             self.spoken = self.spoken.checked_shl(passed).unwrap_or(0) | 1;
             self.last_ms = frame.time_ms;
             let time_ms = frame.time_ms;
-            let mut changes = self.take(frame, shared).changes;
+            let changes = self.take(frame, shared).changes;
             self.ask(time_ms, shared);
-            for change in &mut changes {
-                change.tier = self.tier();
-            }
             untold.extend(changes.into_iter().filter(|change| !is_told(change, shared)));
         }
         untold

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::commands::Window;
 use super::frame::GroupKey;
 use super::group::{Before, Group, InUse, Shared, Training};
+use super::impact::Impact;
 use super::open::Open;
 use super::suspects::Tracker;
+use super::tell::Ended;
 use super::train::{Boundaries, Model, Raw};
 use super::verdict::Memory;
 use super::views::Levels;
@@ -46,6 +48,11 @@ struct SavedGroup {
     past: Option<Open>,
     memory: Memory,
     tracker: Option<Tracker>,
+    /// A snapshot of an older version has neither.
+    #[serde(default)]
+    impact: Option<Impact>,
+    #[serde(default)]
+    ended: Vec<Ended>,
     worst: Raw,
     incidents: u64,
     accepted: bool,
@@ -121,6 +128,8 @@ fn save_group(group: &Group) -> SavedGroup {
         past: group.past.clone(),
         memory: group.memory.clone(),
         tracker: group.tracker.clone(),
+        impact: group.impact.clone(),
+        ended: group.ended.clone(),
         worst: group.worst,
         incidents: group.incidents,
         accepted: group.accepted,
@@ -178,6 +187,8 @@ fn restore_group(
     group.past = saved.past;
     group.memory = saved.memory;
     group.tracker = saved.tracker;
+    group.impact = saved.impact;
+    group.ended = saved.ended;
     group.worst = saved.worst;
     group.incidents = saved.incidents;
     group.accepted = saved.accepted;

@@ -51,7 +51,10 @@ pub(super) fn group(group: &Group, present: &Present, shared: &Shared) -> Value 
     let time_ms = if shown.is_some() { Some(group.last_ms) } else { present.time_ms };
     let signals = match shown {
         Some(last) => signals(&last.measures, shared),
-        None => signals(&group.measure(&present.values, shared), shared),
+        None => signals(
+            &group.measure(present.time_ms.unwrap_or(group.last_ms), &present.values, shared),
+            shared,
+        ),
     };
     json!({
         "group": group.owner.group,

@@ -11,6 +11,7 @@ mod seasons;
 mod share_test;
 mod states;
 mod stories;
+mod telling;
 mod training;
 mod updates;
 
@@ -223,7 +224,7 @@ impl Rig {
                         })
                         .collect();
                 }
-                Events::Logs(_) => panic!("a detector makes no logs"),
+                Events::Logs(_) | Events::Evidence(_) => panic!("a detector makes neither"),
             }
         }
     }

@@ -245,7 +245,7 @@ pub(super) fn fit(
         for (at, values) in some.iter().zip(&columns) {
             let signal = &signals.signals[*at];
             let volumes = signal.volume.and_then(|_| volumes.next()).map(Vec::as_slice);
-            learned.push(seen.learn(signal, values, volumes, &frames.scores, options));
+            learned.push(seen.learn(signal, values, volumes, frames, options));
         }
     }
     let Seen { rows, alarms, largest, .. } = seen;
@@ -286,13 +286,14 @@ impl Seen<'_> {
         signal: &Signal,
         values: &[f64],
         volumes: Option<&[f64]>,
-        scores: &[f64],
+        frames: &Columns<'_>,
         options: &Options,
     ) -> Option<Learned> {
         let volume = |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
-        let pairs = values.iter().enumerate().map(|(at, value)| (*value, volume(at)));
-        let mut samples = replay(pairs, options.level_frames);
-        for (one, score) in samples.iter_mut().zip(scores) {
+        let each = values.iter().enumerate();
+        let each = each.map(|(at, value)| (frames.times[at], *value, volume(at)));
+        let mut samples = replay(each, options.level_frames);
+        for (one, score) in samples.iter_mut().zip(&frames.scores) {
             if !is_learnt(*score) {
                 *one = one.missing();
             }
@@ -302,9 +303,7 @@ impl Seen<'_> {
             one.value = *value;
         }
         let youth = self.youth;
-        let measured = |facts: &Learned, one: &Sample| {
-            measure(signal, facts, one.value, one.volume, one.now.short, youth)
-        };
+        let measured = |facts: &Learned, one: &Sample| measure(signal, facts, one, youth);
         let sigmas = self.chosen.iter().map(|at| measured(&facts, &samples[*at]));
         facts.bound = bound_of(sigmas, options.share);
         let frames = self.alarms.iter_mut().zip(&mut self.largest);
@@ -312,7 +311,8 @@ impl Seen<'_> {
             *worst = alarm([measured(&facts, one)].into_iter()).max(*worst);
             let unit = Unit::of(signal, facts.center, one.volume);
             let wider = (youth, self.doubt);
-            largest.add(&facts.usual.deviations(signal, unit, one.value, one.now, wider));
+            let season = facts.usual_at(one.seconds);
+            largest.add(&facts.usual.deviations(signal, unit, one, season, wider));
         }
         for (row, at) in self.rows.iter_mut().zip(self.chosen) {
             row.push(measured(&facts, &samples[*at]).z);
@@ -341,19 +341,19 @@ pub(super) fn replay_level(
     level_frames: usize,
 ) -> Vec<Sample> {
     let volume = |frame: &Frame| volume.map_or(f64::NAN, |volume| frame.values[volume]);
-    replay(frames.iter().map(|frame| (frame.values[signal], volume(frame))), level_frames)
+    let each = frames.iter().map(|frame| (frame.time_ms, frame.values[signal], volume(frame)));
+    replay(each, level_frames)
 }
 
-/// The same from values, each with its volume.
-fn replay(pairs: impl Iterator<Item = (f64, f64)>, level_frames: usize) -> Vec<Sample> {
+/// The same from times, values, and volumes.
+fn replay(each: impl Iterator<Item = (i64, f64, f64)>, level_frames: usize) -> Vec<Sample> {
     let mut recent = Levels::new(level_frames);
-    pairs
-        .map(|(value, volume)| {
-            let now = recent.now();
-            recent.push(value);
-            Sample { value, volume, now }
-        })
-        .collect()
+    each.map(|(time_ms, value, volume)| {
+        let now = recent.now();
+        recent.push(value);
+        Sample { seconds: time_ms as f64 / 1000.0, value, volume, now }
+    })
+    .collect()
 }
 
 /// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.

@@ -3,13 +3,14 @@
 //! Two residuals, because one alone hides either slow or long faults (DESIGN section 6): against the recent level
 //! (a rolling median) and against the median of the training. Each is divided by its robust scale in training, with a
 //! floor that knows the noise of counting (Poisson: a count of m has a standard deviation of sqrt(m)), and clipped.
-//! The larger one speaks. Missing is NaN, not zero. Seasons come with Prophet, later.
+//! The larger one speaks. Missing is NaN, not zero. Once two days are known, its season stands for the median of the training.
 
 use sentinel_contract::incident::Direction;
 use sentinel_models::change_rank::Baseline;
 use sentinel_models::robust::{MAD_TO_SIGMA, mad};
 use serde::{Deserialize, Serialize};
 
+use super::season::Season;
 use super::signals::{Signal, Treatment, Watch};
 use super::suspects::LEVEL_FRAMES;
 use super::views::{Now, Usual};
@@ -36,8 +37,11 @@ pub(super) struct Learned {
     pub center: f64,
     /// Robust scale of the residual against the recent level; treated unit.
     pub level_scale: f64,
-    /// Robust scale of the residual against `center`; treated unit.
+    /// Robust scale of the residual against the season, or `center`; treated unit.
     pub base_scale: f64,
+    /// What is usual at an hour, once that is known.
+    #[serde(default)]
+    pub season: Option<Season>,
     /// How many scales make the edge of the band.
     pub bound: f64,
     /// No value in training was negative: neither is its band.
@@ -171,19 +175,16 @@ fn residual(
     (!z.is_nan()).then(|| Residual { z: z.clamp(-CLIP, CLIP), expected, scale })
 }
 
-/// Measures a value. `level` is the recent median in the signal's unit (`Now::short`), `volume` what a rate is a share of, `youth`
-/// (1.0 and more) widens the scale against the training as long as that has not seen a whole day.
-pub(super) fn measure(
-    signal: &Signal,
-    learned: &Learned,
-    value: f64,
-    volume: f64,
-    level: Option<f64>,
-    youth: f64,
-) -> Measure {
+/// Measures a sample. `youth` (1.0 and more) widens the scale against the training as long as that has not seen a whole day.
+pub(super) fn measure(signal: &Signal, learned: &Learned, sample: &Sample, youth: f64) -> Measure {
+    let Sample { value, volume, .. } = *sample;
     let unit = Unit::of(signal, learned.center, volume);
-    let recent = level.and_then(|level| residual(unit, signal, value, level, learned.level_scale));
-    let base = residual(unit, signal, value, learned.center, learned.base_scale * youth);
+    let recent = sample
+        .now
+        .short
+        .and_then(|level| residual(unit, signal, value, level, learned.level_scale));
+    let usual = learned.usual_at(sample.seconds).map_or(learned.center, |usual| unit.undo(usual));
+    let base = residual(unit, signal, value, usual, learned.base_scale * youth);
     let chosen = match (recent, base) {
         (Some(recent), Some(base)) if base.z.abs() > recent.z.abs() => base,
         (Some(recent), _) => recent,
@@ -236,10 +237,21 @@ pub(super) fn matters(signal: &Signal, value: f64, expected: f64, volume: f64) -
     is_watched(signal, change) && far && events
 }
 
-/// One training value of a signal, in time order.
+impl Learned {
+    /// What the season says of a time (seconds since 1970), in the treated unit.
+    pub(super) fn usual_at(&self, seconds: f64) -> Option<f64> {
+        self.season.as_ref().map(|season| season.at(seconds))
+    }
+}
+
+/// One value of a signal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
+    /// Seconds since 1970.
+    pub seconds: f64,
+    /// The signal's unit; NaN when it is missing.
     pub value: f64,
+    /// What a rate is a share of; NaN when it is none.
     pub volume: f64,
     /// The recent levels before it.
     pub now: Now,
@@ -282,15 +294,27 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
         samples.iter().map(|sample| treat(sample, of(sample))).collect()
     };
     let treated = series(&|sample| Some(sample.value));
+    let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
+    let season = Season::learn(&seconds, &treated);
+    let usual: Option<Vec<f64>> =
+        season.as_ref().map(|season| seconds.iter().map(|time| season.at(*time)).collect());
+    let base_scale = match &usual {
+        Some(usual) => {
+            let off: Vec<f64> = treated.iter().zip(usual).map(|(t, usual)| t - usual).collect();
+            MAD_TO_SIGMA * mad(&off).unwrap_or(0.0)
+        }
+        None => distances(&|_| Some(center)),
+    };
     let (middle, long) = (series(&|sample| sample.now.middle), series(&|sample| sample.now.long));
     Some(Learned {
         center,
         level_scale: distances(&|sample| sample.now.short),
-        base_scale: distances(&|_| Some(center)),
+        base_scale,
         bound: 1.0,
         non_negative: sorted[0] >= 0.0,
         low: quantile(0.01),
-        usual: Usual::learn(&treated, &middle, &long)?,
+        usual: Usual::learn(&treated, usual.as_deref(), &middle, &long)?,
+        season,
         baseline: Baseline::fit(&treated, LEVEL_FRAMES),
     })
 }

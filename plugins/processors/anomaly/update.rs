@@ -1,7 +1,7 @@
 //! What is new about an incident that somebody knows of: worse, broader, elsewhere, joined by another; and, after two hours,
 //! the offer to take its level as the new normal. Updates of one incident keep a distance, and call nobody again.
 
-use sentinel_contract::desk::{Head, Letter};
+use sentinel_contract::desk::{Asking, Head, Letter};
 use sentinel_contract::incident::{Incident, Severity, State};
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,15 @@ fn follow(open: &mut Open, time_ms: i64, place: &Place<'_>) -> Option<String> {
     }
     let told_of = open.told_of(place.owner);
     let Call::Joined { head, severity } = &mut open.call else { return None };
-    match place.desk.follow(head, &open.key, time_ms, place.attended_ms(time_ms)) {
+    let asking = Asking {
+        key: &open.key,
+        time_ms,
+        near_ms: place.near_ms(),
+        severity: open.severity,
+        user: open.extent.user,
+        what: &told_of,
+    };
+    match place.desk.follow(head, &asking, place.attended_ms(time_ms)) {
         Head::There => {
             if open.severity > *severity {
                 *severity = open.severity;

@@ -1,6 +1,6 @@
 //! How far a frame is from what is usual, seen three ways, as one number.
 //!
-//! A signal's deviation is measured against the mean of the training (long faults), the median of the last few hours and
+//! A signal's deviation is measured against its season, or the mean of the training until one is known (long faults), the median of the last few hours and
 //! the median of the last day (sudden ones): one view alone hides either slow or long faults (DESIGN section 6). A view's
 //! number is the sum of its three largest deviations, over the 99 % quantile of that sum in training; the frame's is the weighted geometric
 //! mean of the three, so that a fault which only one view sees does not count as much as one that all see. The three largest
@@ -13,7 +13,7 @@ use sentinel_models::robust::{RollingMedian, quantile, quantile_of_sorted};
 use serde::{Deserialize, Serialize};
 
 use super::signals::Signal;
-use super::treat::{Unit, matters};
+use super::treat::{Sample, Unit, matters};
 
 /// Ways of looking.
 pub(super) const VIEWS: usize = 3;
@@ -84,8 +84,14 @@ pub(super) struct Usual {
 pub(super) type Deviations = [f64; VIEWS];
 
 impl Usual {
-    /// Learns from the treated values and the treated levels before each; what is missing is NaN.
-    pub(super) fn learn(treated: &[f64], middle: &[f64], long: &[f64]) -> Option<Usual> {
+    /// Learns from the treated values, what the season says of each, and the treated levels before each; what is missing is
+    /// NaN.
+    pub(super) fn learn(
+        treated: &[f64],
+        season: Option<&[f64]>,
+        middle: &[f64],
+        long: &[f64],
+    ) -> Option<Usual> {
         let mut sorted: Vec<f64> = treated.iter().copied().filter(|t| t.is_finite()).collect();
         if sorted.len() < 2 {
             return None;
@@ -107,20 +113,22 @@ impl Usual {
             let middle = sum / f64::max(count, 1.0);
             (square / f64::max(count, 1.0) - middle * middle).max(0.0).sqrt() + floor
         };
-        let scales = [spread(&|_| mean), spread(&|at| middle[at]), spread(&|at| long[at])];
+        let base = |at: usize| season.map_or(mean, |season| season[at]);
+        let scales = [spread(&base), spread(&|at| middle[at]), spread(&|at| long[at])];
         Some(Usual { mean, scales })
     }
 
-    /// How far a value is off, in each view. Of the two factors (1.0 and more) the first widens the scales of the training
+    /// How far a sample is off, in each view; `season` is what is usual at its time. Of the two factors (1.0 and more) the first widens the scales of the training
     /// and of the day's level while it has seen few days, the second every scale while it has seen few frames.
     pub(super) fn deviations(
         &self,
         signal: &Signal,
         unit: Unit,
-        value: f64,
-        now: Now,
+        sample: &Sample,
+        season: Option<f64>,
         (youth, doubt): (f64, f64),
     ) -> Deviations {
+        let Sample { value, now, .. } = *sample;
         let treated = unit.treat(value);
         let off = |expected: f64, scale: f64| {
             let scale = (scale * doubt).max(unit.floor(signal, value, expected));
@@ -132,7 +140,7 @@ impl Usual {
         };
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
-            off(unit.undo(self.mean), self.scales[0] * youth),
+            off(unit.undo(season.unwrap_or(self.mean)), self.scales[0] * youth),
             level(now.middle, self.scales[1]),
             level(now.long, self.scales[2] * youth),
         ]

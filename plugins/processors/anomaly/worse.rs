@@ -122,8 +122,9 @@ fn ask(model: &Model, boundaries: &Boundaries, signals: &Signals, samples: &[Vec
                 let one = &samples[at];
                 let Some(learned) = learned else { return Measure::unknown(one.value) };
                 let unit = Unit::of(signal, learned.center, one.volume);
-                largest.add(&learned.usual.deviations(signal, unit, one.value, one.now, wider));
-                measure(signal, learned, one.value, one.volume, one.now.short, youth)
+                let season = learned.usual_at(one.seconds);
+                largest.add(&learned.usual.deviations(signal, unit, one, season, wider));
+                measure(signal, learned, one, youth)
             })
             .collect();
         let joint = model.joint.raw(&model.row(&measures));

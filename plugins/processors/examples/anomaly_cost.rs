@@ -197,7 +197,7 @@ impl Source {
         self.features.tick(self.now_ms, &mut emit);
         let metrics = emit.0.into_iter().filter_map(|events| match events {
             Events::Metrics(metrics) => Some(metrics),
-            Events::Logs(_) | Events::Incidents(_) => None,
+            Events::Logs(_) | Events::Incidents(_) | Events::Evidence(_) => None,
         });
         let metrics = Events::Metrics(metrics.flatten().collect());
         (Batch::new("log_features".into(), metrics), self.now_ms + 100)

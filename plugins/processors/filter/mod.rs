@@ -82,7 +82,7 @@ impl Transform for Filter {
                         && (!keeps || self.keep.iter().any(|rule| rule.matches_metric(metric)))
                 });
             }
-            Events::Incidents(_) => {}
+            Events::Incidents(_) | Events::Evidence(_) => {}
         }
         counters.drop_events("filtered", (before - events.len()) as u64);
     }

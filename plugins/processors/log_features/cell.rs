@@ -3,12 +3,15 @@
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
-use sentinel_contract::{Fields, Log, Metric, Value};
+use sentinel_contract::evidence::Of;
+use sentinel_contract::{Evidence, Fields, Log, Metric, Value};
 use serde::{Deserialize, Serialize};
 
 use super::distinct::Distinct;
+use super::failed::{Failed, Scratch, tally};
 use super::group::Group;
 use super::quantile::Histogram;
+use crate::sketch::Frequent;
 
 /// The features, by index.
 pub(super) const FEATURES: [&str; 12] = [
@@ -49,7 +52,7 @@ impl Role {
         Role { name: name.into(), at: 0 }
     }
 
-    fn find<'f>(&mut self, fields: &'f Fields) -> Option<&'f Value> {
+    pub(super) fn find<'f>(&mut self, fields: &'f Fields) -> Option<&'f Value> {
         match fields.0.get(self.at) {
             Some(field) if field.name.as_str() == &*self.name => Some(&field.value),
             _ => {
@@ -69,6 +72,8 @@ pub(super) struct Roles {
     pub(super) bytes: Role,
     pub(super) latency: Role,
     pub(super) method: Role,
+    pub(super) path: Role,
+    pub(super) scratch: Scratch,
     pub(super) error_status: f64,
     pub(super) max_keys: usize,
 }
@@ -84,13 +89,19 @@ pub(super) struct Cell {
     sessions: Distinct,
     clients: Distinct,
     latency: Histogram,
+    /// The clients of all lines; empty in a snapshot of an older version.
+    #[serde(default)]
+    callers: Frequent,
+    /// What failed, once something has.
+    #[serde(default)]
+    failed: Option<Box<Failed>>,
 }
 
 impl Cell {
     /// Counts a line; returns what it had, and its method's bit.
     pub(super) fn take(&mut self, log: &Log, roles: &mut Roles, level: Option<bool>) -> (u16, u16) {
         self.requests += 1;
-        let (mut traits, mut method) = (0, 0);
+        let (mut traits, mut method, mut client) = (0, 0, None);
         let mut is_error = level == Some(true);
         if let Some(fields) = &log.fields {
             if let Some(status) = roles.status.find(fields).and_then(|value| number(log, value)) {
@@ -110,16 +121,24 @@ impl Cell {
                 self.methods[index] += 1;
                 method = 1 << index;
             }
-            if let Some(client) = roles.client.find(fields) {
+            if let Some(found) = roles.client.find(fields) {
                 traits |= HAS_CLIENT;
-                self.clients.insert(hash(log, [Some(client)].into_iter()), roles.max_keys);
+                let hash = hash(log, [Some(found)].into_iter());
+                client = Some(hash);
+                self.clients.insert(hash, roles.max_keys);
+                self.callers.insert(hash, text(log, found));
             }
             traits |= self.session(log, fields, roles);
         }
         if level.is_some() {
             traits |= HAS_LEVEL;
         }
-        self.errors += u64::from(is_error);
+        if is_error {
+            self.errors += 1;
+            let mut scratch = std::mem::take(&mut roles.scratch);
+            self.failed.get_or_insert_default().take(log, roles, client, &mut scratch);
+            roles.scratch = scratch;
+        }
         (traits, method)
     }
 
@@ -136,6 +155,19 @@ impl Cell {
         }
         self.sessions.insert(hasher.finish(), roles.max_keys);
         HAS_SESSION
+    }
+
+    /// What a window of `group` that ended at `time_ms` was made of; `None` when nothing is known of it.
+    pub(super) fn evidence(&self, group: &mut Group, time_ms: i64) -> Option<Evidence> {
+        let mut tallies = Vec::new();
+        let sample = self.failed.as_ref().map(|failed| failed.evidence(&mut tallies));
+        tally("client", Of::All, &self.callers, &mut tallies);
+        (!tallies.is_empty() || sample.is_some()).then(|| Evidence {
+            labels: group.shared_labels(),
+            time_ms,
+            tallies,
+            sample: sample.unwrap_or_default(),
+        })
     }
 
     /// The features of a window of `group` that ended at `time_ms`, into `out`.
@@ -199,7 +231,7 @@ fn method_index(method: &[u8]) -> usize {
     known.iter().position(|name| name.as_bytes() == method).unwrap_or(known.len())
 }
 
-fn text<'a>(log: &'a Log, value: &'a Value) -> &'a [u8] {
+pub(super) fn text<'a>(log: &'a Log, value: &'a Value) -> &'a [u8] {
     match value {
         Value::Slice(start, end) => {
             log.body.get(*start as usize..*end as usize).unwrap_or_default()
@@ -210,7 +242,7 @@ fn text<'a>(log: &'a Log, value: &'a Value) -> &'a [u8] {
 }
 
 /// A finite number, from text when it has to be.
-fn number(log: &Log, value: &Value) -> Option<f64> {
+pub(super) fn number(log: &Log, value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => *number,
         value => std::str::from_utf8(text(log, value)).ok()?.trim().parse().ok()?,

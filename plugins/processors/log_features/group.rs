@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub(super) traits: u16,
     /// The methods its lines have had, one bit each.
     pub(super) methods: u16,
+    /// The labels as evidence has them, built once.
+    shared_labels: Option<Arc<Labels>>,
     series: [Option<Arc<Series>>; FEATURES.len()],
     method_series: [Option<Arc<Series>>; METHODS.len()],
 }
@@ -258,9 +260,18 @@ impl Group {
             last_window: i64::MIN,
             traits: 0,
             methods: 0,
+            shared_labels: None,
             series: [const { None }; FEATURES.len()],
             method_series: [const { None }; METHODS.len()],
         }
+    }
+
+    /// The labels of all its series.
+    pub(super) fn shared_labels(&mut self) -> Arc<Labels> {
+        let labels = &self.labels;
+        Arc::clone(
+            self.shared_labels.get_or_insert_with(|| Arc::new(Labels::new(labels.iter().cloned()))),
+        )
     }
 
     /// The series of a feature, built once.

@@ -2,12 +2,15 @@
 //! how long they took. The rows are ordinary metrics.
 //!
 //! It counts in event time (`watermark`, `origin`), by group (`group`), in cells (`cell`) that hold
-//! sets (`distinct`) and latencies (`quantile`). It reads no file and knows no format: the fields come from `parse`.
+//! sets (`distinct`), latencies (`quantile`) and what failed (`failed`, `path`): that is told to the detectors below, as
+//! evidence. It reads no file and knows no format: the fields come from `parse`.
 
 mod cell;
 mod distinct;
+mod failed;
 mod group;
 mod origin;
+mod path;
 mod quantile;
 mod snapshot;
 #[cfg(test)]
@@ -25,8 +28,9 @@ use serde::Deserialize;
 use crate::watermark::Pace;
 
 use cell::{Role, Roles};
+use failed::Scratch;
 use group::{Grouping, Owners};
-use origin::{Origin, Shared};
+use origin::{Origin, Out, Shared};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -56,6 +60,8 @@ pub struct Config {
     pub bytes_field: String,
     /// The field of the method.
     pub method_field: String,
+    /// The field of the path.
+    pub path_field: String,
     /// Distinct values counted exactly.
     pub max_keys: usize,
 }
@@ -74,6 +80,7 @@ impl Default for Config {
             latency_field: "request_time".to_owned(),
             bytes_field: "body_bytes_sent".to_owned(),
             method_field: "method".to_owned(),
+            path_field: "path".to_owned(),
             max_keys: 1024,
         }
     }
@@ -143,6 +150,8 @@ impl Features {
             bytes: Role::new(&config.bytes_field),
             latency: Role::new(&config.latency_field),
             method: Role::new(&config.method_field),
+            path: Role::new(&config.path_field),
+            scratch: Scratch::default(),
             error_status: f64::from(config.error_status),
             max_keys: config.max_keys,
         };
@@ -172,20 +181,20 @@ impl Features {
 impl Observer for Features {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
         let Events::Logs(logs) = &batch.events else { return };
-        let mut out = Vec::new();
+        let mut out = Out::default();
         let place = self.origin(&batch.origin);
         self.origins[place].take(batch.source, logs, &mut self.shared, &mut out);
-        emit.push(Events::Metrics(out));
+        out.emit(emit);
     }
 
     fn tick(&mut self, now_ms: i64, emit: &mut Emit) {
         self.shared.started_ms.get_or_insert(now_ms);
         self.shared.now_ms = self.shared.now_ms.max(Some(now_ms)); // a step back of the clock is waited out
-        let mut out = Vec::new();
+        let mut out = Out::default();
         for origin in &mut self.origins {
             origin.tick(&self.shared, &mut out);
         }
-        emit.push(Events::Metrics(out));
+        out.emit(emit);
     }
 
     fn unseen(&mut self, origin: &str, events: usize) {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sentinel_contract::{Kind, Log, Metric, Series};
+use sentinel_contract::{Emit, Events, Evidence, Kind, Log, Metric, Series};
 
 use super::SECOND_NS;
 use super::cell::{Cell, Roles};
@@ -32,6 +32,21 @@ pub(super) struct Tallies {
     pub(super) partial: u64,
     pub(super) ahead: u64,
     pub(super) unseen: u64,
+}
+
+/// What closed windows give.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) metrics: Vec<Metric>,
+    pub(super) evidence: Vec<Evidence>,
+}
+
+impl Out {
+    /// The evidence goes first: a detector closes its frame when it sees the metrics of the next.
+    pub(super) fn emit(self, emit: &mut Emit) {
+        emit.push(Events::Evidence(self.evidence));
+        emit.push(Events::Metrics(self.metrics));
+    }
 }
 
 /// A window that is not closed yet.
@@ -109,13 +124,7 @@ impl Origin {
     }
 
     /// Takes a batch of one source.
-    pub(super) fn take(
-        &mut self,
-        source: u64,
-        logs: &[Log],
-        shared: &mut Shared,
-        out: &mut Vec<Metric>,
-    ) {
+    pub(super) fn take(&mut self, source: u64, logs: &[Log], shared: &mut Shared, out: &mut Out) {
         let Some(first) = logs.first() else { return };
         if self.start != Start::Running {
             self.begin(first.time_ns, shared);
@@ -133,7 +142,7 @@ impl Origin {
         self.hear(source, &logs[heard..], shared, out);
     }
 
-    fn hear(&mut self, source: u64, logs: &[Log], shared: &Shared, out: &mut Vec<Metric>) {
+    fn hear(&mut self, source: u64, logs: &[Log], shared: &Shared, out: &mut Out) {
         self.watermark.hear(source, logs.iter().map(|log| log.time_ns), shared.now_ms);
         self.advance(shared, out);
     }
@@ -209,7 +218,7 @@ impl Origin {
     }
 
     /// Time has gone on.
-    pub(super) fn tick(&mut self, shared: &Shared, out: &mut Vec<Metric>) {
+    pub(super) fn tick(&mut self, shared: &Shared, out: &mut Out) {
         let Some(now_ms) = shared.now_ms else { return };
         match self.start {
             Start::Fresh => return,
@@ -230,7 +239,7 @@ impl Origin {
     }
 
     /// Closes the windows that the watermark has passed.
-    fn advance(&mut self, shared: &Shared, out: &mut Vec<Metric>) {
+    fn advance(&mut self, shared: &Shared, out: &mut Out) {
         let Some(reached_ns) = self.watermark.advance(shared.pace, shared.now_ms) else { return };
         let end = reached_ns.div_euclid(shared.pace.window_ns); // the first window that is not over
         let mut silent = 0;
@@ -251,7 +260,7 @@ impl Origin {
     }
 
     /// Writes one window; false when there is no group to write about.
-    fn close(&mut self, window: Option<Window>, shared: &Shared, out: &mut Vec<Metric>) -> bool {
+    fn close(&mut self, window: Option<Window>, shared: &Shared, out: &mut Out) -> bool {
         let index = self.next;
         let window_ms = shared.pace.window_ns / 1_000_000;
         let time_ms = (index + 1) * window_ms;
@@ -266,18 +275,23 @@ impl Origin {
                 continue; // long silent, or not seen yet
             }
             is_remembered = true;
-            cell.unwrap_or(&silence).features(group, time_ms, unseen, out);
+            cell.unwrap_or(&silence).features(group, time_ms, unseen, &mut out.metrics);
+            out.evidence.extend(cell.and_then(|cell| cell.evidence(group, time_ms)));
         }
         is_remembered
     }
 
-    fn write_late(&mut self, out: &mut Vec<Metric>) {
+    fn write_late(&mut self, out: &mut Out) {
         let late = self.tallies.late - self.late_written;
         let Some(reached_ns) = self.watermark.reached_ns() else { return };
         if late > 0 {
             self.late_written = self.tallies.late;
             let series = Arc::clone(&self.late_series);
-            out.push(Metric { series, time_ms: reached_ns / 1_000_000, value: late as f64 });
+            out.metrics.push(Metric {
+                series,
+                time_ms: reached_ns / 1_000_000,
+                value: late as f64,
+            });
         }
     }
 }

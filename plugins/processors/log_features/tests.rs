@@ -1,6 +1,7 @@
 //! What log_features promises: windows in event time, silence seen, bounded sets with known errors, nothing squeezed in.
 
 mod estimates;
+mod failures;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -76,9 +77,10 @@ struct Rows(BTreeMap<i64, BTreeMap<String, f64>>);
 impl Rows {
     fn take(&mut self, emit: Emit) {
         for events in emit.0 {
-            let Events::Metrics(metrics) = events else { panic!("only metrics") };
-            for metric in &metrics {
-                self.add(metric);
+            match events {
+                Events::Metrics(metrics) => metrics.iter().for_each(|metric| self.add(metric)),
+                Events::Evidence(_) => {}
+                other => panic!("neither metrics nor evidence: {other:?}"),
             }
         }
     }
@@ -459,7 +461,7 @@ proptest! {
         }
         let mut written = 0.0;
         for events in &emit.0 {
-            let Events::Metrics(metrics) = events else { unreachable!() };
+            let Events::Metrics(metrics) = events else { continue };
             let of_requests = metrics.iter().filter(|metric| metric.series.name() == "log_requests");
             written += of_requests.map(|metric| metric.value).sum::<f64>();
         }

@@ -2,7 +2,7 @@
 //! errors, how many of each frequent template, how many templates that are new; and tells of each that was never seen.
 //!
 //! In reading order: `mask` and `text` (a line as masked tokens), `level`, `drain` (tokens to a template), `group` (one
-//! group's time and windows), `window` (what is written of one), `news` (the events) and `redact`, `groups` (which
+//! group's time and windows), `window` (what is written of one), `news` (the events) and `groups` (which
 //! group), `snapshot`. Its clock is the time that lines tell. It joins no stack traces: that is for its input.
 
 mod drain;
@@ -11,7 +11,6 @@ mod groups;
 mod level;
 mod mask;
 mod news;
-mod redact;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -29,6 +28,7 @@ use sentinel_contract::{
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::redact;
 use crate::watermark::Pace;
 use group::{Group, Out, Shared};
 use groups::{Grouping, Groups};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::drain::Tree;
 use super::level::Level;
-use super::redact;
 use super::window::{SOURCE, id_text, sixteenths};
+use crate::redact;
 
 /// Of one window so many wait; errors take the places of others.
 const MAX_WAITING: usize = 64;

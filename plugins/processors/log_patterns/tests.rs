@@ -87,6 +87,7 @@ impl Written {
                         );
                     }
                 }
+                Events::Evidence(_) => {}
                 Events::Incidents(_) => panic!("no incidents"),
             }
         }

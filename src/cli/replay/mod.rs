@@ -240,7 +240,7 @@ impl Sink for Recorder {
         match events {
             Events::Metrics(metrics) => self.scores.take(origin, metrics),
             Events::Incidents(incidents) => self.incidents.extend(incidents.iter().cloned()),
-            Events::Logs(_) => (),
+            Events::Logs(_) | Events::Evidence(_) => (),
         }
     }
 }

@@ -277,7 +277,7 @@ impl Player {
             match events {
                 Events::Metrics(metrics) => self.scores.take(&self.alias, &metrics),
                 Events::Incidents(incidents) => self.incidents.extend(incidents),
-                Events::Logs(_) => (),
+                Events::Logs(_) | Events::Evidence(_) => (),
             }
         }
     }

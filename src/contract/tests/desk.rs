@@ -7,7 +7,14 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 1440 * MINUTE;
 
 fn asking(key: &str, time_ms: i64) -> Asking<'_> {
-    Asking { key, time_ms, severity: Severity::Warning, user: false, what: "cpu is high" }
+    Asking {
+        key,
+        time_ms,
+        near_ms: 10 * MINUTE,
+        severity: Severity::Warning,
+        user: false,
+        what: "cpu is high",
+    }
 }
 
 fn change(key: &str, state: State, time_ms: i64) -> Incident {
@@ -30,7 +37,7 @@ fn an_open_incident_that_nobody_watches_is_joined_by_nobody() {
     let desk = Desk::default();
     assert_eq!(desk.ask(&asking("a", 0)), Answer::Call);
     desk.attend("a", MINUTE, 60 * MINUTE);
-    assert_eq!(desk.follow("a", "b", 50 * MINUTE, 90 * MINUTE), Head::There);
+    assert_eq!(desk.follow("a", &asking("b", 50 * MINUTE), 90 * MINUTE), Head::There);
     assert_eq!(desk.ask(&asking("c", 61 * MINUTE)), Answer::Call);
 }
 

@@ -70,8 +70,12 @@ function card({ key, latest, peak, changes: list, open }) {
   return el('article', attributes, el('details', { 'data-id': key }, summary, body(key, latest, peak, list)));
 }
 
+/** What an end leaves out, its beginning may know: the newest change that says so. */
+const known = (list, field) => list.map((change) => change[field]).find((value) => value !== undefined && value !== null && value !== '' && value.length !== 0);
+
 function body(key, latest, peak, list) {
   const parts = el('div', { class: 'incident-body' });
+  parts.append(...hit(list), timeline(latest, list));
   const shares = peak.contributions ?? [];
   if (shares.length) {
     const rest = shares.slice(BARS).reduce((sum, one) => sum + one.share, 0);
@@ -94,6 +98,12 @@ function body(key, latest, peak, list) {
     const chips = peak.models.map(([model, score]) => el('li', { 'data-tone': score >= 1 ? 'bad' : 'good' }, `${String(model).replaceAll('_', ' ')} `, el('b', {}, number(score))));
     parts.append(el('div', { class: 'votes' }, el('span', {}, 'Models, boundary 1.0:'), el('ul', {}, ...chips)));
   }
+  const suspects = known(list, 'suspects');
+  if (suspects) {
+    const rows = suspects.map((one) => el('li', {}, el('b', {}, one.feature), `, moved ${number(one.change)} times as far as it usually does`));
+    parts.append(el('h4', {}, 'Suspects, ranked by how much they changed'), el('ol', { class: 'suspects', 'data-testid': 'suspects' }, ...rows));
+  }
+  parts.append(...next(list));
   const folds = el('div', { class: 'folds' });
   if (latest.normal?.length) {
     folds.append(fold(`${key} normal`, `${count(latest.normal.length, 'signal')} within their usual range`, el('p', {}, latest.normal.join(', '))));
@@ -102,6 +112,82 @@ function body(key, latest, peak, list) {
   folds.append(fold(`${key} steps`, count(list.length, 'state change'), el('ol', { class: 'steps' }, ...steps)));
   parts.append(folds);
   return parts;
+}
+
+/** What is hit, what is usual, the largest parts, and a line that stands for them. */
+function hit(list) {
+  const shown = [];
+  const total = known(list, 'total');
+  const [what, usual, trend] = [known(list, 'hit'), known(list, 'usual'), list[0].trend];
+  const words = [
+    total ? `${total.hit}, in ${duration(total.lasted_ms)} all told` : what,
+    usual && `usual: ${usual}`,
+    !total && trend && { rising: 'still rising', steady: 'steady', recovering: 'recovering' }[trend],
+  ].filter(Boolean);
+  if (words.length) shown.push(el('p', { class: 'hit', 'data-testid': 'hit' }, el('b', {}, words[0]), words.slice(1).map((word) => ` · ${word}`).join('')));
+  const breakdown = known(list, 'breakdown');
+  if (breakdown) {
+    const part = (one) => {
+      const fill = el('span', { class: 'fill' });
+      fill.style.width = `${Math.min(100, 100 * one.share)}%`;
+      return el('li', {}, el('span', { class: 'dimension' }, one.dimension), el('span', { class: 'of' }, one.value), el('span', { class: 'share' }, el('span', { class: 'track' }, fill), el('b', {}, `${Math.floor(100 * one.share)} %`)), el('span', { class: 'figures' }, `${one.count.toLocaleString('en')}`));
+    };
+    shown.push(el('h4', {}, 'Where it is'), el('ul', { class: 'parts', 'data-testid': 'breakdown' }, ...breakdown.map(part)));
+  }
+  const sample = known(list, 'sample');
+  if (sample) shown.push(el('h4', {}, 'One of the lines'), el('pre', { class: 'sample' }, sample));
+  return shown;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function svg(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Onset, changes on the host and states on one line of time, with the list of them below. */
+function timeline(latest, list) {
+  const started = latest.started_ms ?? list.at(-1).time_ms;
+  const seen = new Map();
+  for (const change of list.flatMap((one) => one.changes ?? [])) seen.set(`${change.time_ms} ${change.text}`, change);
+  const marks = [
+    { time_ms: started, word: 'onset', kind: 'onset' },
+    ...[...seen.values()].map((one) => ({ time_ms: one.time_ms, word: one.text, kind: 'change' })),
+    ...[...list].reverse().map((one) => ({ time_ms: one.time_ms, word: one.state, kind: 'state', tone: TONES[one.state] ?? 'info' })),
+  ].sort((a, b) => a.time_ms - b.time_ms);
+  const [first, last] = [marks[0].time_ms, marks.at(-1).time_ms];
+  const place = (ms) => 10 + (980 * (ms - first)) / (last - first || 1);
+  const drawing = svg('svg', { viewBox: '0 0 1000 40', preserveAspectRatio: 'none', class: 'line', 'aria-hidden': 'true' });
+  drawing.append(svg('line', { x1: 0, x2: 1000, y1: 20, y2: 20, class: 'axis' }));
+  drawing.append(svg('line', { x1: place(started), x2: place(latest.time_ms), y1: 20, y2: 20, class: 'span' }));
+  for (const mark of marks) {
+    const at = place(mark.time_ms);
+    const [from, to] = { onset: [4, 36], change: [4, 20], state: [20, 36] }[mark.kind];
+    const line = svg('line', { x1: at, x2: at, y1: from, y2: to, class: mark.kind });
+    if (mark.tone) line.setAttribute('data-tone', mark.tone);
+    line.append(svg('title', {}, `${clock(mark.time_ms)} ${mark.word}`));
+    drawing.append(line);
+  }
+  const item = (mark) => el('li', { class: mark.kind, 'data-tone': mark.tone }, el('time', {}, moment(mark.time_ms)), ' ', el('span', {}, mark.word));
+  return el('figure', { class: 'timeline', 'data-testid': 'timeline' }, el('figcaption', {}, el('h4', {}, 'How it went')), drawing, el('ol', {}, ...marks.map(item)));
+}
+
+/** The last one like it, how much was seen, and commands to go on with. */
+function next(list) {
+  const shown = [];
+  const similar = known(list, 'similar');
+  if (similar) shown.push(el('p', { class: 'meta', 'data-testid': 'similar' }, `The last similar incident: ${moment(similar.started_ms)}, ${similar.ended} after ${duration(similar.lasted_ms)}: ${similar.hit} (${similar.key})`));
+  const coverage = known(list, 'coverage');
+  if (coverage) {
+    const tier = known(list, 'tier');
+    shown.push(el('p', { class: 'meta' }, `Seen: ${coverage.known} of ${coverage.signals} signals known, trained on ${coverage.trained_frames.toLocaleString('en')} frames${tier ? `, tier ${tier}` : ''}`));
+  }
+  const commands = known(list, 'next');
+  if (commands) shown.push(el('h4', {}, 'What to do next'), el('pre', { class: 'commands', 'data-testid': 'next' }, commands.join('\n')));
+  return shown;
 }
 
 function fold(id, title, content) {

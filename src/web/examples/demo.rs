@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sentinel_contract::history::{Frame, History};
-use sentinel_contract::incident::{Contribution, Direction, Incident, State};
+use sentinel_contract::incident::{
+    Contribution, Coverage, Direction, HostChange, Incident, Part, Similar, State, Suspect, Trend,
+};
 use sentinel_contract::plugin::Cause;
 use sentinel_web::App;
 use serde_json::{Value, json};
@@ -135,14 +137,19 @@ fn contribution(feature: &str, share: f64, figures: [f64; 4]) -> Contribution {
     Contribution { feature: feature.to_owned(), share, direction, value, expected, lower, upper }
 }
 
+fn part(dimension: &str, value: &str, count: u64) -> Part {
+    let share = count as f64 / 412.0;
+    Part { dimension: dimension.to_owned(), value: value.to_owned(), share, count }
+}
+
 fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
 fn incident_open(started_ms: i64) -> Vec<Incident> {
-    let change = |state, after_s: i64, score: f64, reason: &str| Incident {
-        message: "On web01, nginx answers 29 % of requests with an error, 24 times what is usual"
-            .to_owned(),
+    let change = |state, after_s: i64, score: f64, reason: &str| {
+        Incident {
+        message: "web01 nginx: 412 of 5,480 requests failed (7.52 %, usual at most 1.3 % on Tuesdays at 14:00), still rising; 96 % are 502 on /api/cart; first suspect: app.service restarted; traffic normal".to_owned(),
         key: "web01/web/job=nginx/1".to_owned(),
         detector: "web".to_owned(),
         host: "web01".to_owned(),
@@ -158,12 +165,39 @@ fn incident_open(started_ms: i64) -> Vec<Incident> {
             contribution("latency_p95", 0.15, [0.47, 0.184, 0.151, 0.216]),
             contribution("sessions", 0.08, [83.0, 119.0, 101.0, 138.0]),
         ],
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: strings(&["requests", "bytes", "clients", "requests_per_session"]),
         reason: reason.to_owned(),
+        suspects: vec![Suspect { feature: "latency_p95".to_owned(), change: 14.2 }],
+        changes: vec![HostChange {
+            time_ms: started_ms - 19_000,
+            kind: "unit".to_owned(),
+            text: "app.service restarted".to_owned(),
+        }],
+        hit: "412 of 5,480 requests failed".to_owned(),
+        trend: Some(Trend::Rising),
+        usual: "error rate at most 1.3 % on Tuesdays at 14:00".to_owned(),
+        breakdown: vec![
+            part("status and path", "502 on /api/cart", 396),
+            part("status", "502", 401),
+            part("client", "203.0.113.7", 61),
+        ],
+        sample: "<ip> - - [#/Nov/#:#:#:# +#] \"POST /api/cart HTTP/#.#\" 502 # \"-\" \"Mozilla/#.#\"".to_owned(),
+        similar: Some(Similar {
+            key: "web01/web/job=nginx/0".to_owned(),
+            started_ms: started_ms - 26 * 60 * MINUTE_MS,
+            lasted_ms: 11 * MINUTE_MS,
+            ended: "resolved".to_owned(),
+            hit: "1,204 of 9,310 requests failed".to_owned(),
+        }),
+        next: strings(&[
+            "sentinelops explain web01/web/job=nginx/1",
+            "sentinelops accept web01/web/job=nginx/1",
+            "sentinelops maintenance start --for 1h --detector web",
+            "journalctl -u app.service --since '2026-11-24 14:02:00'",
+        ]),
+        coverage: Some(Coverage { known: 9, signals: 9, trained_frames: 12_240 }),
         ..Incident::default()
+    }
     };
     vec![
         change(State::Detected, 12, 1.9, "one frame beyond the boundary"),
@@ -193,9 +227,6 @@ fn incident_over(started_ms: i64) -> Vec<Incident> {
             contribution("requests_per_session", 0.58, [61.0, 7.1, 5.2, 9.0]),
             contribution("requests", 0.42, [3120.0, 840.0, 640.0, 1050.0]),
         ],
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: strings(&["error_rate", "latency_p95"]),
         reason: reason.to_owned(),
         ..Incident::default()

@@ -39,8 +39,8 @@ fn what_overlaps_joins_the_incident_that_called_and_calls_nobody() {
 }
 
 #[test]
-fn what_begins_within_ten_minutes_of_the_end_joins_and_what_begins_later_calls() {
-    for (minutes, calls) in [(9, false), (25, true)] {
+fn what_begins_within_a_recovery_of_the_end_joins_and_what_begins_later_calls() {
+    for (minutes, calls) in [(4, false), (5, true)] {
         let desk = Desk::default();
         let (mut host, mut web) = (course("host", &desk), course("web", &desk));
         host.minutes(3, &bad(2.0, "cpu"));

@@ -206,7 +206,7 @@ fn an_explanation_is_in_the_users_units() {
     assert!((0.4..0.6).contains(&rate.value), "{rate:?}");
     assert!(rate.expected < 0.02 && rate.lower <= rate.expected, "{rate:?}");
     assert!(rate.upper > rate.expected && rate.upper < 0.3, "{rate:?}");
-    assert!(called.message.contains("% above the usual 0 %"), "{}", called.message);
+    assert!(called.message.contains(" %, usual at most "), "{}", called.message);
     assert!(called.normal.contains(&"requests".to_owned()));
     assert_eq!(called.host, "box");
     assert_eq!((&*called.detector, &*called.group), ("web", "nginx"));

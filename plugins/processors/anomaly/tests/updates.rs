@@ -144,6 +144,18 @@ fn updates_keep_five_minutes_from_each_other_and_lose_nothing() {
 }
 
 #[test]
+fn another_fault_soon_after_the_end_is_an_incident_of_its_own_and_calls() {
+    let mut one = course("d", &Desk::default());
+    one.minutes(3, &bad(2.0, "errors"));
+    one.minutes(9, &quiet()); // it is over after four of them
+    one.minutes(3, &bad(2.0, "requests"));
+    let states = one.states();
+    assert_eq!(states[..5], [Detected, Confirmed, Notified, Recovering, Resolved]);
+    assert_eq!(states[5..], CALLED);
+    assert_ne!(one.changes[0].key, one.changes[5].key);
+}
+
+#[test]
 fn what_comes_back_after_its_call_is_told_and_called_no_second_time() {
     let mut one = course("d", &Desk::default());
     one.minutes(3, &bad(2.0, "cpu"));

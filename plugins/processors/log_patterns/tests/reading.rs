@@ -1,8 +1,8 @@
 //! How a line is read: its masks, its severity, and what is taken out before it is shown.
 
 use super::super::level::Level;
-use super::super::redact;
 use super::super::text::Line;
+use crate::redact;
 
 fn read(line: &[u8]) -> (String, Level) {
     let mut it = Line::default();

@@ -22,9 +22,6 @@ fn changes(key: &str, from: i64, to: i64, states: &[State]) -> Vec<Incident> {
         score: 1.0 + at as f64,
         models: Vec::new(),
         contributions: Vec::new(),
-        suspects: Vec::new(),
-        tier: None,
-        changes: Vec::new(),
         normal: Vec::new(),
         reason: String::new(),
         ..Incident::default()

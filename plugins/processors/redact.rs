@@ -34,16 +34,21 @@ enum Digits {
 }
 
 /// A line without them, about `max` bytes of it.
-pub(super) fn line(line: &[u8], max: usize) -> String {
-    redact(line, max, Digits::Hide)
+pub(crate) fn line(line: &[u8], max: usize) -> String {
+    redact(line, max, Digits::Hide, b"")
+}
+
+/// A line without them, about `max` bytes of it; a word that is `word` stays, though it has digits (the status of a request).
+pub(crate) fn keeping(line: &[u8], max: usize, word: &[u8]) -> String {
+    redact(line, max, Digits::Hide, word)
 }
 
 /// A template without them, about `max` bytes of it.
-pub(super) fn template(template: &str, max: usize) -> String {
-    redact(template.as_bytes(), max, Digits::Keep)
+pub(crate) fn template(template: &str, max: usize) -> String {
+    redact(template.as_bytes(), max, Digits::Keep, b"")
 }
 
-fn redact(line: &[u8], max: usize, digits: Digits) -> String {
+fn redact(line: &[u8], max: usize, digits: Digits, kept: &[u8]) -> String {
     // More is read than shown, so that no secret is cut to what does not look like one.
     let mut line = String::from_utf8_lossy(&line[..line.len().min(2 * max)]).into_owned();
     line.retain(|letter| !letter.is_control() || letter == '\t');
@@ -62,6 +67,10 @@ fn redact(line: &[u8], max: usize, digits: Digits) -> String {
         }
         if is_address(word) {
             out.push_str("<ip>");
+            continue;
+        }
+        if !word.is_empty() && word.as_bytes() == kept {
+            out.push_str(word);
             continue;
         }
         let is_announced = word_into(word, digits, &mut out);
