@@ -46,7 +46,8 @@ pub(super) struct Lead<'a> {
     pub sum: Sum,
 }
 
-/// The first contribution; of its subject rather the rate, because a share of requests says more than a number.
+/// The first contribution outside its band (within it only when all are); of its subject rather the rate, because a share
+/// of requests says more than a number.
 pub(super) fn lead<'a>(
     contributions: &'a [Contribution],
     signals: &'a Signals,
@@ -59,7 +60,8 @@ pub(super) fn lead<'a>(
         let adds_up = summed && signal.over.is_none() && signal.treatment != Treatment::Rate;
         Some(Lead { one, at, signal, adds_up, sum: sum(at) })
     };
-    let first = found(contributions.first()?)?;
+    let is_outside = |one: &&Contribution| one.value > one.upper || one.value < one.lower;
+    let first = contributions.iter().find(is_outside).or(contributions.first()).and_then(found)?;
     let of_subject = |lead: &Lead<'_>| {
         lead.signal.treatment == Treatment::Rate
             && lead.sum.volume > 0.0
@@ -228,7 +230,9 @@ fn suspect(incident: &Incident, facts: &Facts<'_>) -> Option<String> {
     }
     let lead = facts.lead.map(|lead| subject(&lead.one.feature));
     let other = |feature: &str| lead.as_deref() != Some(&subject(feature));
-    let one = incident.suspects.iter().find(|one| other(&one.feature))?;
+    let is_normal = |feature: &String| incident.normal.contains(feature);
+    let mut suspects = incident.suspects.iter();
+    let one = suspects.find(|one| other(&one.feature) && !is_normal(&one.feature))?;
     let times = thousands(one.change.max(1.0));
     Some(format!("{}, moved {times} times as far as it usually does", plain(&one.feature)))
 }

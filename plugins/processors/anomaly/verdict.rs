@@ -4,7 +4,7 @@
 //! confirms it. So do an absolute limit and a stop. A person is called when a joint model and a signal's own test agree on
 //! more than traffic, when a limit is passed, or when traffic stops. One model's lone vote never calls.
 //!
-//! The written score is 1.0 and more exactly when the frame is beyond its boundary. Within each side of it, it grows with
+//! The written score is 1.0 and more exactly when the frame, or a signal's own test, is beyond its boundary. Within each side of it, it grows with
 //! the running mean of the logarithm of the number: a long fault ranks above a spike, and above its own first frame
 //! (a score that is measured in a boundary that moves would forget a fault as the boundary learns it).
 
@@ -131,7 +131,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
             *mean += weight * (raw.frame.ln_1p() - *mean);
         }
     }
-    memory.guard = memory.guard << 1 | u64::from(guard(frame) >= 1.0);
+    let guard = guard(frame);
+    memory.guard = memory.guard << 1 | u64::from(guard >= 1.0);
     memory.test_shares(frame);
     let limit = beyond_limit(frame).or_else(|| memory.beyond_share(frame));
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
@@ -149,7 +150,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let above = sure || ratio >= OPENS && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
-        score: absolute.max(written(ratio, memory.rank)),
+        score: absolute.max(written(ratio.max(guard), memory.rank)),
         above,
         sure,
         calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,

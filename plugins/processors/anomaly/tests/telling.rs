@@ -3,8 +3,10 @@
 
 use sentinel_contract::Log;
 use sentinel_contract::evidence::{Evidence, Of, Tally};
-use sentinel_contract::incident::{HostChange, Trend};
+use sentinel_contract::incident::{Contribution, Direction, HostChange, Suspect, Trend};
 
+use super::super::impact::Sum;
+use super::super::sentence::{self, Facts};
 use super::*;
 
 fn rows(values: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -171,6 +173,7 @@ fn a_flood_says_how_much_more_it_is_and_who_asks() {
     }
     let told = last(&rig);
     assert_eq!(told.state, State::Confirmed);
+    assert!(told.score >= 1.0, "what is told is beyond the boundary: {}", told.score);
     let first = &told.contributions[0].feature;
     if first == "requests" {
         assert!(told.hit.contains(" requests, ") && told.hit.ends_with(" more than usual"));
@@ -342,4 +345,45 @@ fn evidence_of_another_group_or_time_is_not_taken() {
     }
     assert!(last(&rig).breakdown.is_empty() && last(&rig).sample.is_empty());
     assert!(last(&rig).message.contains("requests failed"));
+}
+
+#[test]
+fn a_signal_within_its_band_neither_leads_nor_is_suspected_when_another_is_outside() {
+    let signals = super::super::presets::Preset::Web.signals();
+    let one = |feature: &str, value: f64, upper: f64| Contribution {
+        feature: feature.to_owned(),
+        share: 0.5,
+        direction: Direction::Up,
+        value,
+        expected: 0.5 * upper,
+        lower: 0.0,
+        upper,
+    };
+    let contributions = [one("requests_per_session", 11.7, 18.3), one("requests", 469.0, 120.0)];
+    let lead = sentence::lead(&contributions, &signals, |_| Sum::default()).unwrap();
+    assert_eq!(lead.one.feature, "requests");
+    let within = [one("requests_per_session", 11.7, 18.3), one("requests", 90.0, 120.0)];
+    let lead = sentence::lead(&within, &signals, |_| Sum::default()).unwrap();
+    assert_eq!(lead.one.feature, "requests_per_session", "a combination has nothing better");
+
+    let errors = [one("errors", 40.0, 3.0)];
+    let suspect = |feature: &str| Suspect { feature: feature.to_owned(), change: 3.0 };
+    let facts = Facts {
+        lead: sentence::lead(&errors, &signals, |_| Sum::default()),
+        what: "",
+        known: &[],
+        usual_when: "",
+        lasted_ms: 0,
+        interval_ms: 1000,
+    };
+    let mut incident = Incident {
+        suspects: vec![suspect("requests"), suspect("latency_p95")],
+        normal: vec!["requests".to_owned()],
+        ..Incident::default()
+    };
+    let text = sentence::sentence(&incident, &facts);
+    assert!(text.contains("first suspect: latency p95, moved 3 times"), "{text}");
+    incident.normal.clear();
+    let text = sentence::sentence(&incident, &facts);
+    assert!(text.contains("first suspect: requests, moved 3 times"), "{text}");
 }
