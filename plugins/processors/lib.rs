@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod filter;
+mod grouping;
 pub mod log_features;
 pub mod log_patterns;
 pub mod parse;

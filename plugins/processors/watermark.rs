@@ -18,6 +18,9 @@ const BACKLOG_IDLE_MS: i64 = 60_000;
 /// time must not be idle between two ticks, or its lines would be late as soon as the machine is.
 const TICK_MS: i64 = 1000;
 
+/// How long a silent source is waited for after a restart.
+const RESUME_MS: i64 = 60_000;
+
 /// Sources kept; idle ones beyond are forgotten.
 const MAX_SOURCES: usize = 1024;
 
@@ -41,6 +44,54 @@ pub(crate) struct Pace {
     pub(crate) lateness_ns: i64,
     pub(crate) idle_ms: i64,
     pub(crate) window_ns: i64,
+}
+
+impl Pace {
+    /// The first window that begins after `now_ms`.
+    pub(crate) fn window_after(self, now_ms: i64) -> i64 {
+        now_ms.saturating_mul(1_000_000).div_euclid(self.window_ns) + 1
+    }
+}
+
+/// Where what counts lines in windows stands after the agent's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// No line yet.
+    Fresh,
+    /// Windows of a snapshot, no line yet; since when, on the given clock.
+    Resumed(Option<i64>),
+    /// Lines have come.
+    Running,
+}
+
+/// What a tick may do with the open windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// Nothing yet.
+    Wait,
+    /// Drop those of the snapshot, whose lines did not come, and go on from now.
+    GiveUp,
+    /// Close those that are over.
+    Close,
+}
+
+impl Start {
+    /// Time has gone on. After a restart a silent source is waited for before its old windows are given up.
+    pub(crate) fn tick(&mut self, now_ms: i64) -> Tick {
+        match *self {
+            Start::Fresh => Tick::Wait,
+            Start::Resumed(None) => {
+                *self = Start::Resumed(Some(now_ms));
+                Tick::Wait
+            }
+            Start::Resumed(Some(since)) if now_ms - since < RESUME_MS => Tick::Wait,
+            Start::Resumed(Some(_)) => {
+                *self = Start::Running;
+                Tick::GiveUp
+            }
+            Start::Running => Tick::Close,
+        }
+    }
 }
 
 impl Watermark {

@@ -11,6 +11,7 @@ use super::distinct::Distinct;
 use super::failed::{Failed, Scratch, tally};
 use super::group::Group;
 use super::quantile::Histogram;
+use crate::grouping::Role;
 use crate::sketch::Frequent;
 
 /// The features, by index.
@@ -39,29 +40,6 @@ const HAS_SESSION: u16 = 2;
 const HAS_CLIENT: u16 = 4;
 const HAS_BYTES: u16 = 8;
 pub(super) const HAS_LEVEL: u16 = 16;
-
-/// A field that is asked of every line. It usually stands where it stood in the line before.
-#[derive(Debug)]
-pub(super) struct Role {
-    name: Box<str>,
-    at: usize,
-}
-
-impl Role {
-    pub(super) fn new(name: &str) -> Self {
-        Role { name: name.into(), at: 0 }
-    }
-
-    pub(super) fn find<'f>(&mut self, fields: &'f Fields) -> Option<&'f Value> {
-        match fields.0.get(self.at) {
-            Some(field) if field.name.as_str() == &*self.name => Some(&field.value),
-            _ => {
-                self.at = fields.0.iter().position(|field| field.name.as_str() == &*self.name)?;
-                Some(&fields.0[self.at].value)
-            }
-        }
-    }
-}
 
 /// The fields that features are made of.
 #[derive(Debug)]

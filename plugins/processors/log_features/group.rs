@@ -4,19 +4,13 @@
 //! 4e15 configurations.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
-use sentinel_contract::{Kind, Labels, Log, Series, Value};
+use sentinel_contract::{Kind, Labels, Log, Series};
 
 use super::cell::{FEATURES, METHODS};
-
-/// Streams remembered; beyond this all are forgotten and looked up again.
-const MAX_STREAMS: usize = 4096;
-
-/// The value of every group label in the group that takes what is too much.
-const OTHER: &str = "other";
+use crate::grouping::{Grouping, MAX_STREAMS, key_of};
 
 /// One group.
 #[derive(Debug)]
@@ -56,15 +50,6 @@ pub(super) struct Groups {
     other: Option<usize>,
     /// Lines that went to the group `other` because there were too many groups.
     pub(super) overflowed: u64,
-}
-
-/// What groups are made by.
-#[derive(Debug)]
-pub(super) struct Grouping {
-    pub(super) by: Vec<Box<str>>,
-    pub(super) max: usize,
-    /// `[agent] tags` and `host`.
-    pub(super) tags: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Which origin had a group's values first. Another that has them too says its name in a label, or two samples of one
@@ -141,26 +126,11 @@ impl Groups {
 
     /// By labels, else by fields; true when the labels alone decide.
     fn by_values(&mut self, log: &Log, grouping: &Grouping, room: &mut Room<'_>) -> (usize, bool) {
-        let mut hasher = FixedState::default().build_hasher();
-        let mut by_labels = true;
-        for name in &grouping.by {
-            if let Some(value) = log.stream.get(name) {
-                hasher.write(value.as_bytes());
-            } else {
-                by_labels = false;
-                match log.fields.as_ref().and_then(|fields| fields.get(name)) {
-                    Some(Value::Number(number)) => hasher.write(number.to_string().as_bytes()),
-                    Some(_) => hasher.write(log.text(name).unwrap_or_default()),
-                    None => hasher.write(b""),
-                }
-            }
-            hasher.write_u8(0xFF);
-        }
-        let hash = hasher.finish();
+        let (hash, by_labels) = grouping.key(log);
         if let Some(group) = self.by_hash.get(&hash) {
             return (*group, by_labels);
         }
-        let values: Vec<Box<str>> = grouping.by.iter().map(|name| value(log, name)).collect();
+        let values = grouping.values(log);
         if let Some(group) = self.add(values, grouping, room) {
             self.by_hash.insert(hash, group);
             return (group, by_labels);
@@ -201,7 +171,7 @@ impl Groups {
         if let Some(other) = self.other {
             return other;
         }
-        let values: Vec<Box<str>> = grouping.by.iter().map(|_| OTHER.into()).collect();
+        let values = grouping.of_other();
         let origin = room.owners.claim(&values, room.origin);
         self.all.push(Group::new(values, grouping, origin.as_deref()));
         let other = self.all.len() - 1;
@@ -217,16 +187,11 @@ impl Groups {
         grouping: &Grouping,
         origin: Option<&str>,
     ) {
-        let mut hasher = FixedState::default().build_hasher();
-        for value in &values {
-            hasher.write(value.as_bytes());
-            hasher.write_u8(0xFF);
-        }
         let index = self.all.len();
         if is_other {
             self.other = Some(index);
         } else {
-            self.by_hash.insert(hasher.finish(), index);
+            self.by_hash.insert(key_of(&values), index);
         }
         self.all.push(Group::new(values, grouping, origin));
     }
@@ -234,17 +199,6 @@ impl Groups {
     /// Whether this is the group for what is too much.
     pub(super) fn is_other(&self, group: usize) -> bool {
         self.other == Some(group)
-    }
-}
-
-fn value(log: &Log, name: &str) -> Box<str> {
-    if let Some(value) = log.stream.get(name) {
-        return value.into();
-    }
-    match log.fields.as_ref().and_then(|fields| fields.get(name)) {
-        Some(Value::Number(number)) => number.to_string().into(),
-        Some(_) => String::from_utf8_lossy(log.text(name).unwrap_or_default()).into(),
-        None => "".into(),
     }
 }
 

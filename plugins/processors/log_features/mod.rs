@@ -25,11 +25,12 @@ use sentinel_contract::{
 };
 use serde::Deserialize;
 
+use crate::grouping::{Grouping, Role};
 use crate::watermark::Pace;
 
-use cell::{Role, Roles};
+use cell::Roles;
 use failed::Scratch;
-use group::{Grouping, Owners};
+use group::Owners;
 use origin::{Origin, Out, Shared};
 
 const SECOND_NS: i64 = 1_000_000_000;

@@ -10,8 +10,9 @@ use sentinel_contract::{Emit, Events, Evidence, Kind, Log, Metric, Series};
 
 use super::SECOND_NS;
 use super::cell::{Cell, Roles};
-use super::group::{Grouping, Groups, Owners, Room};
-use crate::watermark::{Pace, Watermark};
+use super::group::{Groups, Owners, Room};
+use crate::grouping::Grouping;
+use crate::watermark::{Pace, Start, Tick, Watermark};
 
 /// How long a silent group is remembered.
 const MEMORY_NS: i64 = 3600 * SECOND_NS;
@@ -21,9 +22,6 @@ const MAX_OPEN: usize = 256;
 
 /// Empty windows written in one go; a longer gap (in old logs) is passed over.
 const MAX_SILENT: i64 = 120;
-
-/// After a restart, how long a silent origin is waited for before its old windows are given up.
-const RESUME_MS: i64 = 60_000;
 
 /// What is counted beside the features.
 #[derive(Debug, Default)]
@@ -57,17 +55,6 @@ pub(super) struct Window {
     /// By group.
     pub(super) cells: Vec<Option<Box<Cell>>>,
     pub(super) unseen: u64,
-}
-
-/// Where an origin stands after the agent's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// No line yet.
-    Fresh,
-    /// Windows of a snapshot, no line yet; since when, on the given clock.
-    Resumed(Option<i64>),
-    /// Lines have come.
-    Running,
 }
 
 /// One origin.
@@ -220,20 +207,13 @@ impl Origin {
     /// Time has gone on.
     pub(super) fn tick(&mut self, shared: &Shared, out: &mut Out) {
         let Some(now_ms) = shared.now_ms else { return };
-        match self.start {
-            Start::Fresh => return,
-            Start::Resumed(None) => {
-                self.start = Start::Resumed(Some(now_ms));
-                return;
-            }
-            Start::Resumed(Some(since)) if now_ms - since < RESUME_MS => return,
-            Start::Resumed(Some(_)) => {
+        match self.start.tick(now_ms) {
+            Tick::Wait => return,
+            Tick::GiveUp => {
                 self.windows.clear();
-                let now_ns = now_ms.saturating_mul(1_000_000);
-                self.next = self.next.max(now_ns.div_euclid(shared.pace.window_ns) + 1);
-                self.start = Start::Running;
+                self.next = self.next.max(shared.pace.window_after(now_ms));
             }
-            Start::Running => {}
+            Tick::Close => {}
         }
         self.advance(shared, out);
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Features;
 use super::cell::Cell;
-use super::origin::{Origin, Start, Window};
+use super::origin::{Origin, Window};
+use crate::watermark::Start;
 
 const VERSION: u32 = 1;
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use sentinel_contract::{Labels, Log, Metric, Value};
 
 use super::drain::{Found, Tree};
-use super::level::{Level, Role};
+use super::level::Level;
 use super::news::{News, Voice, stream};
 use super::text::Line;
 use super::window::{Beside, LATE, Window, Written};
-use crate::watermark::{Pace, Watermark};
+use crate::grouping::Role;
+use crate::watermark::{Pace, Start, Tick, Watermark};
 
 /// How long a silent group is remembered.
 pub(super) const MEMORY_NS: i64 = 3600 * 1_000_000_000;
@@ -21,9 +22,6 @@ pub(super) const MEMORY_NS: i64 = 3600 * 1_000_000_000;
 const MAX_OPEN: usize = 64;
 /// Empty windows written in one go; a longer gap (in old logs) is passed over.
 const MAX_SILENT: i64 = 120;
-/// After a restart, how long a silent group is waited for before its old windows are given up.
-const RESUME_MS: i64 = 60_000;
-
 /// What all groups share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -56,17 +54,6 @@ pub(super) struct Tallies {
     pub(super) ahead: u64,
     pub(super) unseen: u64,
     pub(super) cut: u64,
-}
-
-/// Where a group stands after the agent's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// No line yet.
-    Fresh,
-    /// Of a snapshot, no line yet; since when, on the given clock.
-    Resumed(Option<i64>),
-    /// Lines have come.
-    Running,
 }
 
 /// One group.
@@ -236,20 +223,13 @@ impl Group {
     /// Time has gone on.
     pub(super) fn tick(&mut self, shared: &Shared, out: &mut Out) {
         let Some(now_ms) = shared.now_ms else { return };
-        match self.start {
-            Start::Fresh => return,
-            Start::Resumed(None) => {
-                self.start = Start::Resumed(Some(now_ms));
-                return;
-            }
-            Start::Resumed(Some(since)) if now_ms - since < RESUME_MS => return,
-            Start::Resumed(Some(_)) => {
+        match self.start.tick(now_ms) {
+            Tick::Wait => return,
+            Tick::GiveUp => {
                 self.windows.clear();
-                let now_ns = now_ms.saturating_mul(1_000_000);
-                self.next = self.next.max(now_ns.div_euclid(shared.pace.window_ns) + 1);
-                self.start = Start::Running;
+                self.next = self.next.max(shared.pace.window_after(now_ms));
             }
-            Start::Running => {}
+            Tick::Close => {}
         }
         self.advance(shared, out);
     }

@@ -4,32 +4,19 @@
 //! `other`, until one was silent for an hour and gives up its place.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
-use sentinel_contract::{Labels, Log, Value};
+use sentinel_contract::{Labels, Log};
 
-use super::group::{Group, MEMORY_NS, Shared, Start, labels};
+use super::group::{Group, MEMORY_NS, Shared, labels};
 use super::level::Level;
 use super::window::SOURCE;
-
-/// Streams remembered; beyond this all are forgotten and looked up again.
-const MAX_STREAMS: usize = 4096;
-/// The value of every group label in the group that takes what is too much.
-const OTHER: &str = "other";
+use crate::grouping::{Grouping, MAX_STREAMS, key_of};
+use crate::watermark::Start;
 
 /// Jobs whose lines the agent has made itself: they tell of events already.
 const OWN_JOBS: [&str; 1] = ["changes"];
-
-/// What groups are made by.
-#[derive(Debug)]
-pub(super) struct Grouping {
-    pub(super) by: Vec<Box<str>>,
-    pub(super) max: usize,
-    /// `[agent] tags` and `host`.
-    pub(super) tags: Vec<(Box<str>, Box<str>)>,
-}
 
 /// What is known of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -118,26 +105,11 @@ impl Groups {
 
     /// By labels, else by fields; true when the labels alone decide.
     fn by_values(&mut self, log: &Log, shared: &Shared) -> (usize, bool) {
-        let mut hasher = FixedState::default().build_hasher();
-        let mut by_labels = true;
-        for name in &self.grouping.by {
-            if let Some(value) = log.stream.get(name) {
-                hasher.write(value.as_bytes());
-            } else {
-                by_labels = false;
-                match log.fields.as_ref().and_then(|fields| fields.get(name)) {
-                    Some(Value::Number(number)) => hasher.write(number.to_string().as_bytes()),
-                    Some(_) => hasher.write(log.text(name).unwrap_or_default()),
-                    None => hasher.write(b""),
-                }
-            }
-            hasher.write_u8(0xFF);
-        }
-        let hash = hasher.finish();
+        let (hash, by_labels) = self.grouping.key(log);
         if let Some(group) = self.by_hash.get(&hash) {
             return (*group, by_labels);
         }
-        let values: Vec<Box<str>> = self.grouping.by.iter().map(|name| value(log, name)).collect();
+        let values = self.grouping.values(log);
         if let Some(group) = self.add(values, shared) {
             self.by_hash.insert(hash, group);
             return (group, by_labels);
@@ -181,7 +153,7 @@ impl Groups {
         if let Some(other) = self.other {
             return other;
         }
-        let values = self.grouping.by.iter().map(|_| OTHER.into()).collect();
+        let values = self.grouping.of_other();
         let group = self.make(values, shared);
         self.all.push(group);
         let other = self.all.len() - 1;
@@ -201,15 +173,10 @@ impl Groups {
         if !is_sound || (is_other && self.other.is_some()) {
             return None;
         }
-        let mut hasher = FixedState::default().build_hasher();
-        for value in &values {
-            hasher.write(value.as_bytes());
-            hasher.write_u8(0xFF);
-        }
         if is_other {
             self.other = Some(self.all.len());
         } else {
-            self.by_hash.insert(hasher.finish(), self.all.len());
+            self.by_hash.insert(key_of(&values), self.all.len());
         }
         let group = self.make(values, shared);
         self.all.push(group);
@@ -224,16 +191,5 @@ impl Groups {
     /// The labels that make the groups.
     pub(super) fn by(&self) -> &[Box<str>] {
         &self.grouping.by
-    }
-}
-
-fn value(log: &Log, name: &str) -> Box<str> {
-    if let Some(value) = log.stream.get(name) {
-        return value.into();
-    }
-    match log.fields.as_ref().and_then(|fields| fields.get(name)) {
-        Some(Value::Number(number)) => number.to_string().into(),
-        Some(_) => String::from_utf8_lossy(log.text(name).unwrap_or_default()).into(),
-        None => "".into(),
     }
 }

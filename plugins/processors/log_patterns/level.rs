@@ -3,7 +3,7 @@
 //! The words are a guess, made only where nobody has parsed the line: `ERROR` in capitals, `error:` and `[error]` and
 //! `level=error` in any, glog's `E0131`, and a name that ends in `Exception` or `Error`. "no error found" is none.
 
-use sentinel_contract::{Fields, Labels, Log, Value};
+use sentinel_contract::{Labels, Log};
 use serde::{Deserialize, Serialize};
 
 /// How bad.
@@ -99,27 +99,4 @@ impl Level {
 
 fn is_exception(word: &[u8]) -> bool {
     word.len() > 5 && (word.ends_with(b"Exception") || word.ends_with(b"Error"))
-}
-
-/// Where the fields stand that are asked of each line; most stand where they stood before.
-#[derive(Debug)]
-pub(super) struct Role {
-    name: Box<str>,
-    at: usize,
-}
-
-impl Role {
-    pub(super) fn new(name: &str) -> Self {
-        Role { name: name.into(), at: 0 }
-    }
-
-    pub(super) fn find<'f>(&mut self, fields: &'f Fields) -> Option<&'f Value> {
-        match fields.0.get(self.at) {
-            Some(field) if field.name.as_str() == &*self.name => Some(&field.value),
-            _ => {
-                self.at = fields.0.iter().position(|field| field.name.as_str() == &*self.name)?;
-                Some(&fields.0[self.at].value)
-            }
-        }
-    }
 }

@@ -28,11 +28,11 @@ use sentinel_contract::{
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::grouping::{Grouping, Role};
 use crate::redact;
 use crate::watermark::Pace;
 use group::{Group, Out, Shared};
-use groups::{Grouping, Groups};
-use level::Role;
+use groups::Groups;
 use text::Line;
 
 /// Templates of a group that its state shows.

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Patterns;
 use super::drain::Template;
-use super::group::{Group, Start};
+use super::group::Group;
 use super::news::News;
 use super::window::Window;
+use crate::watermark::Start;
 
 const MAGIC: &str = "sentinel-log-patterns";
 /// Also of the masks and hashes: when they change, templates of an older version would match no line.
