@@ -40,6 +40,8 @@ pub(super) type Votes = [f64; JOINT];
 
 /// How many.
 pub(super) const JOINT: usize = 3;
+/// The place of the principal components among them: whether the signals go together as they usually do.
+pub(super) const PCA: usize = 2;
 /// Their names in scores and explanations.
 pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "one_class_svm", "pca"];
 

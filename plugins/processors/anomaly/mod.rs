@@ -1,14 +1,12 @@
-//! A detector: named signals from any metrics, in frames; an isolation forest and a robust z guard; incidents that say
-//! why (DESIGN section 6). Any number of them, each with its own signals.
+//! A detector: named signals from any metrics, in frames; three views, three joint models and each signal's own test; incidents
+//! that say why (DESIGN section 6). Any number of them, each with its own signals.
 //!
-//! In reading order: [`signals`](signals) and [`presets`](presets) (what is watched), `frame` (samples to frames), `treat`
-//! (frames to robust residuals), `train` (history, by `columns`, to a model), `score` (1.0 at the boundary), `verdict` (one frame
-//! judged), `explain` (why), `incident` (its states), `group` (all of these for one group), `suspects`, `emit`, `state` and
-//! `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
-//! (frames to robust residuals), `train` (history to a model), `score` (1.0 at the boundary), `verdict` (one frame
-//! judged), `explain` (why), `incident` (its states), `open` (what is known of one), `update`, `severity` and `expiry`,
-//! `group` (all of these for one group) and `course`, `suspects`, `emit`, `digest`, `state`, `restart` and `status`, `unit`. Time comes from samples and ticks only: live and replay are the same code. Seasons, the one-class SVM, CUSUM and suspects
-//! come later.
+//! In reading order. What is watched: `signals`, `presets`, `unit`. Samples to frames: `frame`, `columns`. Learning: `treat` and
+//! `season` (robust residuals), `views`, `joint`, `rows`, `train`, `worse`, `tier`, `due`. Judging: `score` (1.0 at the boundary),
+//! `share_test`, `verdict` (one frame), `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
+//! one), `course`, `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`,
+//! `changes`. All of it for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes
+//! from samples and ticks only: live and replay are the same code.
 
 mod changes;
 mod columns;
@@ -247,7 +245,7 @@ impl Anomaly {
             window_ms: millis(config.training_window),
             interval_ms,
             share: score::allowance(config.incidents_per_week, interval_ms as f64 / 1000.0),
-            frame_share: score::frame_share(config.incidents_per_week),
+            welcome: score::welcome(config.incidents_per_week),
             seed: config.seed,
         };
         let shared = Shared {

@@ -23,9 +23,9 @@ pub(super) fn allowance(incidents_per_week: f64, frame_seconds: f64) -> f64 {
     (incidents_per_week * frame_seconds / WEEK_SECONDS).powf(2.0 / 3.0).clamp(1e-9, 0.05)
 }
 
-/// Share of frames that may pass the boundary of the frame's number.
-pub(super) fn frame_share(incidents_per_week: f64) -> f64 {
-    (FRAME_SHARE * incidents_per_week.powf(2.0 / 3.0)).clamp(1e-6, 0.05)
+/// How much larger the shares of frames are that may pass a boundary of the frame's number, for so many welcome incidents.
+pub(super) fn welcome(incidents_per_week: f64) -> f64 {
+    incidents_per_week.powf(2.0 / 3.0)
 }
 
 /// The value that `share` of `scores` will pass, extrapolated when there are too few; never below all but the
@@ -47,16 +47,15 @@ pub(super) fn observed_bound(scores: &TrailingQuantile, share: f64) -> Option<f6
     scores.quantile(1.0 - share.max(2.0 / scores.len().max(1) as f64))
 }
 
-/// Frames whose number the written score is measured in, and those that evidence is: with frames of a minute a fortnight
-/// and two days.
-const FORTNIGHT_FRAMES: usize = 20_160;
-const DAYS_FRAMES: usize = 2880;
-/// Share of two days' frames beyond the boundary of evidence.
-const DAYS_SHARE: f64 = 0.02;
-/// Share of frames beyond the written score's boundary, for one welcome incident a week.
-const FRAME_SHARE: f64 = 0.0035;
+/// What the written score is measured in: so many frames, and the share of them beyond it, for one welcome incident a week.
+/// With frames of a minute a day.
+const DAY: (usize, f64) = (1440, 0.01);
+/// What evidence is measured in; with frames of a minute two days.
+const DAYS: (usize, f64) = (2880, 0.02);
+/// What a single frame is measured in when it is to be enough, for one welcome incident a week; a fortnight.
+const FORTNIGHT: (usize, f64) = (20_160, 0.002);
 /// No boundary is lower: about one signal four deviations off in every view.
-const LEAST_FRAME: f64 = 1.0;
+const LEAST: f64 = 1.0;
 const LEAST_DAYS: f64 = 0.75;
 /// A quantile is taken as it was seen when so many scores lie beyond it.
 const SEEN: f64 = 5.0;
@@ -71,17 +70,23 @@ pub(super) struct Trailing {
 }
 
 impl Trailing {
-    /// Over the last fortnight of minutes.
-    pub(super) fn fortnight(share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(FORTNIGHT_FRAMES, share, LEAST_FRAME, raw)
+    /// Over the last day of minutes.
+    pub(super) fn day(welcome: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new((DAY.0, DAY.1 * welcome), LEAST, raw)
     }
 
     /// Over the last two days of minutes.
     pub(super) fn days(raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(DAYS_FRAMES, DAYS_SHARE, LEAST_DAYS, raw)
+        Trailing::new(DAYS, LEAST_DAYS, raw)
     }
 
-    fn new(frames: usize, share: f64, least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+    /// Over the last fortnight of minutes.
+    pub(super) fn fortnight(welcome: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new((FORTNIGHT.0, FORTNIGHT.1 * welcome), LEAST, raw)
+    }
+
+    fn new((frames, share): (usize, f64), least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
+        let share = share.clamp(1e-6, 0.05);
         let mut window = TrailingQuantile::new(frames);
         window.extend(raw);
         let mut trailing = Trailing { share, least, window, bound: least };

@@ -21,7 +21,7 @@ use super::train::{Boundaries, Model, Raw};
 use super::verdict::Memory;
 use super::views::Levels;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: &str = "sentinelops-anomaly";
 
 #[derive(Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod commands;
 mod configuration;
+mod confirming;
 mod fixtures;
 mod joins;
 mod learning;

@@ -56,10 +56,12 @@ pub(super) struct Model {
 /// The boundaries of every score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boundaries {
-    /// Of the frame's number, over a fortnight of minutes: what the written score is measured in.
+    /// Of the frame's number, over a day of minutes: what the written score is measured in.
     pub frame: Trailing,
-    /// The same over two days: what the evidence for an incident is measured in. Never stands still.
+    /// The same over two days: what the evidence for an incident is measured in.
     pub days: Trailing,
+    /// The same over a fortnight: what one frame alone must be beyond to be enough.
+    pub fortnight: Trailing,
     /// Of the joint models.
     pub joint: Vec<Boundary>,
     /// Of the signals' own tests.
@@ -98,6 +100,7 @@ impl Boundaries {
             return;
         }
         self.frame.push(raw.frame);
+        self.fortnight.push(raw.frame);
         for (boundary, raw) in self.joint.iter_mut().zip(raw.joint) {
             boundary.push(raw);
         }
@@ -121,8 +124,8 @@ pub(super) struct Options {
     pub interval_ms: i64,
     /// Share of frames that may pass a model's boundary.
     pub share: f64,
-    /// Share of frames that may pass the frame's.
-    pub frame_share: f64,
+    /// How much larger that share is of the frame's number; see `score::welcome`.
+    pub welcome: f64,
     pub seed: u64,
 }
 
@@ -257,8 +260,9 @@ pub(super) fn fit(
         Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
     };
     let boundaries = Boundaries {
-        frame: Trailing::fortnight(options.frame_share, raw.iter().copied()),
+        frame: Trailing::day(options.welcome, raw.iter().copied()),
         days: Trailing::days(raw.iter().copied()),
+        fortnight: Trailing::fortnight(options.welcome, raw.iter().copied()),
         joint: (0..JOINT).map(of_joint).collect(),
         robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
     };

@@ -11,7 +11,8 @@ use super::open::{Call, Open};
 
 /// Between two updates of an incident, and between its call and the first.
 const GAP_MS: i64 = 5 * 60_000;
-/// A score so many times that of the last telling is new.
+/// A size (how far beyond its boundary) so many times that of the last telling is new. Not the written score: that grows with
+/// duration alone.
 const FACTOR: f64 = 2.0;
 /// The first features of an explanation: another one that leads is new.
 const NAMED: usize = 3;
@@ -21,7 +22,7 @@ const NAMED: usize = 3;
 pub(super) struct Told {
     time_ms: i64,
     severity: Severity,
-    score: f64,
+    size: f64,
     features: Vec<String>,
     user: bool,
 }
@@ -43,7 +44,7 @@ pub(super) fn update(
         place.desk.attend(&open.key, time_ms, place.attended_ms(time_ms));
     }
     let just_now = changes.iter().any(|change| change.state == State::Notified);
-    if just_now || open.told.score <= 0.0 {
+    if just_now || open.told.size <= 0.0 {
         open.tell(time_ms); // the call itself, or state of an older version
     } else if open.state == State::Notified && time_ms - open.told.time_ms >= GAP_MS {
         news.extend(open.is_new());
@@ -106,8 +107,8 @@ impl Open {
                 features.push(one.feature.clone());
             }
         }
-        let (severity, score, user) = (self.severity, self.highest, self.extent.user);
-        self.told = Told { time_ms, severity, score, features, user };
+        let (severity, size, user) = (self.severity, self.extent.size, self.extent.user);
+        self.told = Told { time_ms, severity, size, features, user };
     }
 
     /// What has changed materially since it was last told.
@@ -125,9 +126,10 @@ impl Open {
         {
             news.push(format!("{} leads now", first.feature));
         }
-        // The score of a silence is its length.
-        if !self.is_silence() && self.highest >= FACTOR * told.score {
-            news.push(format!("score {:.2}, was {:.2}", self.highest, told.score));
+        // The size of a silence is its length.
+        let size = self.extent.size;
+        if !self.is_silence() && size >= FACTOR * told.size {
+            news.push(format!("{size:.1} times its boundary, was {:.1}", told.size));
         }
         news
     }

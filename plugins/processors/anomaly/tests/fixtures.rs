@@ -172,7 +172,9 @@ fn samples_that_come_twice_change_nothing() {
     };
     let (once, thrice) = (run(1), run(3));
     assert_eq!(once.states(), []);
-    assert_eq!(once.score("overall"), thrice.score("overall"));
+    let (one, three) = (once.score("overall").unwrap(), thrice.score("overall").unwrap());
+    // The mean of three equal samples is rounded.
+    assert!((one - three).abs() < 1e-9, "{one} {three}");
 }
 
 #[test]

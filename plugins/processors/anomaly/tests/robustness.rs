@@ -74,7 +74,7 @@ fn a_damaged_or_foreign_state_is_refused_and_learning_begins_anew() {
     let good = rig.detector.snapshot().unwrap();
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let old = String::from_utf8(good.clone()).unwrap().replacen(" 2 ", " 1 ", 1).into_bytes();
+    let old = String::from_utf8(good.clone()).unwrap().replacen(" 3 ", " 2 ", 1).into_bytes();
     let cut = good[..good.len() / 2].to_vec();
     for bad in [Vec::new(), b"\xff\xfe".to_vec(), b"hello\n{}".to_vec(), flipped, old, cut] {
         let mut fresh =

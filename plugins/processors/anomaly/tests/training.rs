@@ -174,7 +174,7 @@ fn options() -> Options {
         window_ms: WEEK_MS,
         interval_ms: 60_000,
         share: 0.002,
-        frame_share: 0.0035,
+        welcome: 1.0,
         seed: 42,
     }
 }

@@ -100,17 +100,24 @@ use State::{Confirmed, Detected, Notified, Recovering, Resolved, Updated};
 
 pub(super) const CALLED: [State; 3] = [Detected, Confirmed, Notified];
 
+/// A bad minute so many times beyond its boundary.
+fn sized(size: f64) -> Verdict {
+    let one = bad(2.0, "cpu");
+    Verdict { extent: Extent { size, ..one.extent }, ..one }
+}
+
 #[test]
 fn what_goes_on_as_it_was_tells_nothing() {
     let mut one = course("d", &Desk::default());
-    one.minutes(14, &bad(2.0, "cpu"));
+    one.minutes(7, &bad(2.0, "cpu"));
+    one.minutes(7, &bad(5.0, "cpu")); // the written score grows with duration
     assert_eq!(one.states(), CALLED);
 }
 
 #[test]
 fn a_material_change_is_one_update_and_none_a_second_call() {
     for (what, changed, words) in [
-        ("score", bad(4.0, "cpu"), "score 4.00, was 2.00"),
+        ("far", sized(3.2), "3.2 times its boundary, was 1.5"),
         ("lead", bad(2.5, "mem"), "mem leads now"),
         (
             "users",
@@ -120,7 +127,7 @@ fn a_material_change_is_one_update_and_none_a_second_call() {
         (
             "size",
             Verdict { extent: Extent { size: 5.0, breadth: 5, user: true }, ..bad(2.0, "cpu") },
-            "now critical, was warning; users are hit by now",
+            "now critical, was warning; users are hit by now; 5.0 times its boundary, was 1.5",
         ),
     ] {
         let mut one = course("d", &Desk::default());
@@ -137,7 +144,7 @@ fn a_material_change_is_one_update_and_none_a_second_call() {
 fn updates_keep_five_minutes_from_each_other_and_lose_nothing() {
     let mut one = course("d", &Desk::default());
     for minute in 0..14 {
-        one.minutes(1, &bad(2.0 * 1.5_f64.powi(minute), "cpu"));
+        one.minutes(1, &sized(1.5 * 1.5_f64.powi(minute)));
     }
     let minutes: Vec<i64> = one.updates().iter().map(|(minute, _)| *minute).collect();
     assert_eq!(minutes, [6, 11]);

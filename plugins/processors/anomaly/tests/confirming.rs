@@ -1,0 +1,66 @@
+//! What confirms: evidence of several signals, one signal alone when it lasts, one frame that stands out of a fortnight.
+
+use super::*;
+
+const SIGNALS: usize = 8;
+
+/// A detector of eight signals of which nobody has said what is worth a word, after 300 ordinary frames.
+fn watched(seed: u64) -> (Rig, SplitMix64) {
+    let mut options =
+        "preset = \"none\"\nframe_interval = \"1m\"\nmin_training_frames = 120\n".to_owned();
+    for at in 0..SIGNALS {
+        options +=
+            &format!("[[signals]]\nname = \"s{at}\"\nmetric = \"s{at}\"\nmin_relative = 0.0\n");
+    }
+    let (mut rig, mut rng) = (Rig::new(&options), SplitMix64::new(seed));
+    for _ in 0..300 {
+        frame(&mut rig, &mut rng, 0, 0.0);
+    }
+    assert_eq!(rig.states(), []);
+    (rig, rng)
+}
+
+/// A frame in which the first `moved` signals are off by `by`; the noise is 1.
+fn frame(rig: &mut Rig, rng: &mut SplitMix64, moved: usize, by: f64) {
+    let names: Vec<String> = (0..SIGNALS).map(|at| format!("s{at}")).collect();
+    let mut value = |at| 50.0 + rng.normal() + if at < moved { by } else { 0.0 };
+    let values: Vec<(&str, f64)> =
+        names.iter().enumerate().map(|(at, name)| (&**name, value(at))).collect();
+    rig.now_ms += rig.interval_ms;
+    rig.send("x", &values, Kind::Gauge, rig.now_ms);
+    rig.tick(rig.now_ms + 100);
+}
+
+fn confirmed(rig: &Rig) -> bool {
+    rig.states().contains(&State::Confirmed)
+}
+
+#[test]
+fn several_signals_confirm_within_frames_and_one_alone_when_it_lasts() {
+    let (mut rig, mut rng) = watched(1);
+    for _ in 0..6 {
+        frame(&mut rig, &mut rng, 3, 20.0);
+    }
+    assert!(confirmed(&rig), "{:?}", told(&rig));
+
+    let (mut rig, mut rng) = watched(1);
+    for _ in 0..6 {
+        frame(&mut rig, &mut rng, 1, 80.0);
+    }
+    assert!(!confirmed(&rig), "{:?}", told(&rig));
+    for _ in 0..40 {
+        frame(&mut rig, &mut rng, 1, 80.0);
+    }
+    assert!(confirmed(&rig), "{:?}", told(&rig));
+}
+
+#[test]
+fn one_frame_that_stands_out_is_confirmed_and_calls_nobody() {
+    let (mut rig, mut rng) = watched(2);
+    frame(&mut rig, &mut rng, 3, 60.0);
+    for _ in 0..15 {
+        frame(&mut rig, &mut rng, 0, 0.0);
+    }
+    let states = [State::Detected, State::Confirmed, State::Recovering, State::Resolved];
+    assert_eq!(rig.states(), states, "{:?}", told(&rig));
+}
