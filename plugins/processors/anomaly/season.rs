@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 const MOST_ROWS: usize = 2048;
 /// Seconds that must be known.
 const LEAST_SPAN: f64 = 2.0 * 86_400.0 - 3600.0;
-/// A season that leaves more than this share of the variance is none.
-const WORTH: f64 = 0.9;
+/// A season that leaves more than this share of the variance is none: it is learnt again each day, also from faults that nobody
+/// noticed, and a weak one is mostly those.
+const WORTH: f64 = 0.5;
 
 /// The season of one signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! How far a frame is from what is usual, seen three ways, as one number.
 //!
-//! A signal's deviation is measured against its season, or the mean of the training until one is known (long faults), the median of the last few hours and
-//! the median of the last day (sudden ones): one view alone hides either slow or long faults (DESIGN section 6). A view's
-//! number is the sum of its three largest deviations, over the 99 % quantile of that sum in training; the frame's is the weighted geometric
-//! mean of the three, so that a fault which only one view sees does not count as much as one that all see. The three largest
+//! A signal's deviation is measured against its season, or the mean of the training while it has none (long faults), the
+//! median of the last few hours and the median of the last day (sudden ones): one view alone hides either slow or long faults
+//! (DESIGN section 6). A view's number is the sum of its three largest deviations, over the 99 % quantile of that sum in
+//! training; the frame's is the weighted geometric mean of the three, so that a fault which only one view sees does not count
+//! as much as one that all see. The three largest
 //! |z| are the baseline that is hard to beat on server metrics (reference/anomaly-detection.md, 0.2); the mean of three
 //! views is what beat it by .07 of PR-AUC on the development machines (tests/accuracy/README.md).
 //!
@@ -118,8 +119,9 @@ impl Usual {
         Some(Usual { mean, scales })
     }
 
-    /// How far a sample is off, in each view; `season` is what is usual at its time. Of the two factors (1.0 and more) the first widens the scales of the training
-    /// and of the day's level while it has seen few days, the second every scale while it has seen few frames.
+    /// How far a sample is off, in each view; `season` is what is usual at its time, treated. Of the two factors (1.0 and
+    /// more) the first widens the scales of the training and of the day's level while it has seen few days, the second every scale
+    /// while it has seen few frames.
     pub(super) fn deviations(
         &self,
         signal: &Signal,
