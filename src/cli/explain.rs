@@ -148,7 +148,7 @@ fn facts(out: &mut String, case: &Case, now: i64) {
 
 /// What is hit and where it goes; of one that is over, all of it.
 fn hit(case: &Case) -> String {
-    let total = known(case, "total");
+    let total = &case.newest()["total"]; // not that of an end from which it came back
     if let (Some(hit), Some(ms)) = (total["hit"].as_str(), total["lasted_ms"].as_i64()) {
         return format!("{hit}, in {} all told", length(ms));
     }

@@ -53,7 +53,7 @@ impl Events {
             Events::Metrics(metrics) => size_of_val(&metrics[..]),
             Events::Logs(logs) => logs.iter().map(|log| size_of::<Log>() + log.body.len()).sum(),
             Events::Incidents(incidents) => incidents.len() * 4096, // sentences, ten contributions, a breakdown
-            Events::Evidence(evidence) => evidence.len() * 4096,    // five bounded tallies
+            Events::Evidence(evidence) => evidence.len() * 4096,    // six bounded tallies
         }
     }
 }

@@ -227,6 +227,8 @@ impl Desk {
             state: State::Expired,
             time_ms: now_ms.max(last.time_ms),
             message: format!("no longer known: {}", last.message),
+            trend: None,
+            next: Vec::new(),
             ..last
         };
         let ended: Vec<Incident> = lost.into_iter().map(ended).collect();

@@ -29,6 +29,11 @@ def variants():
     return [("shipped", {})] + [(table["name"], table["options"]) for table in tables]
 
 
+def constants():
+    """Sets of constants that were tried; nobody can run them again."""
+    return tomllib.loads(VARIANTS.read_text())["constants"]
+
+
 def with_options(options):
     """The shipped configuration with these options in its first [[processors.anomaly]]."""
     text = replay.SHIPPED.read_text()

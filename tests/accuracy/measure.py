@@ -76,7 +76,8 @@ def facts(seconds):
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"), "commit": shell("git", "rev-parse", "--short", "HEAD") + dirty,
         "command (SHA-256)": data.digest(replay.binary())[:16], "detector settings (SHA-256)": replay.settings_hash(),
         "data": f"manifest {data.digest(data.root() / 'manifest.csv')[:16]}",
-        "settings tried": f"{len(families.variants())} (the last section)", "time": f"{seconds:.0f} s on 2 cores (with what was cached)"}}
+        "settings tried": f"{len(families.variants())} of options (the last section), and about {families.constants()} of the "
+                          "code's constants, chosen by all of these data: no section can show what that choice is worth elsewhere", "time": f"{seconds:.0f} s on 2 cores (with what was cached)"}}
 
 
 def show(made):

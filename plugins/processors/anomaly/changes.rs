@@ -33,9 +33,15 @@ impl Changes {
 
     /// Adds to an incident what changed shortly before it and since.
     pub(super) fn join(&self, incident: &mut Incident) {
-        let times = incident.started_ms - BEFORE_MS..=incident.time_ms;
-        let near = self.0.iter().rev().filter(|change| times.contains(&change.time_ms));
-        incident.changes = near.take(TOLD).cloned().collect();
+        let (from_ms, start_ms) = (incident.started_ms - BEFORE_MS, incident.started_ms);
+        let told = |since_ms, upto_ms, most: usize| {
+            let times = since_ms..=upto_ms;
+            self.0.iter().rev().filter(move |one| times.contains(&one.time_ms)).take(most).cloned()
+        };
+        // What follows an outage is much, and must not take the place of what came before it.
+        let mut changes: Vec<_> = told(start_ms + 1, incident.time_ms, TOLD / 2).collect();
+        changes.extend(told(from_ms, start_ms, TOLD - changes.len()));
+        incident.changes = changes;
     }
 }
 

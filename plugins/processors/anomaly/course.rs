@@ -11,12 +11,13 @@ use super::group::{
 };
 use super::incident::{self, End, Owner, Place, Verdict};
 use super::joint::Votes;
+use super::limits;
 use super::open::Open;
 use super::signals::LIMIT_FRAMES;
 use super::suspects::Tracker;
 use super::train::Raw;
 use super::treat::Measure;
-use super::verdict::{self, Judgement};
+use super::verdict::Judgement;
 
 fn place<'a>(owner: &'a Owner, shared: &'a Shared) -> Place<'a> {
     Place { owner, rules: shared.rules, desk: &shared.desk }
@@ -39,7 +40,7 @@ impl Group {
         if !steady || self.missing < SILENT_FRAMES || self.accepted {
             return Vec::new();
         }
-        let verdict = verdict::silence(time_ms, self.missing, SILENT_FRAMES);
+        let verdict = limits::silence(time_ms, self.missing, SILENT_FRAMES);
         self.incidents += u64::from(self.incident.is_none());
         let place = place(&self.owner, shared);
         let (mut changes, end) =
@@ -82,7 +83,8 @@ impl Group {
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
         self.incidents += u64::from(opened && !again);
         match (end, was_open) {
-            // The boundary did not see its frames: a blip must count against it, or blips would never become fewer.
+            // Its worst frame counts once more, and for the evidence's boundary for the first time while that is young: a blip must
+            // count against the boundaries, or blips would never become fewer.
             (Some(End::Unconfirmed), _) => {
                 if let Some(used) = &mut self.used {
                     used.boundaries.push(&self.worst, false, false);

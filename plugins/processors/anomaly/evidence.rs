@@ -1,5 +1,5 @@
-//! What the last windows of each group were made of, as `processors.log_features` and `processors.log_patterns` tell it. Kept
-//! until the frame of the same time is judged: the frame that opens an incident must find what it was made of.
+//! What the last windows of each group were made of, as `processors.log_features` tells it. Kept until
+//! the frame of the same time is judged: the frame that opens an incident must find what it was made of.
 
 use std::collections::VecDeque;
 

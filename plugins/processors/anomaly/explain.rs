@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use sentinel_contract::incident::{Contribution, Direction};
 
-use super::signals::Signal;
+use super::signals::{Signal, Watch};
 use super::train::Model;
 use super::treat::Measure;
 use super::unit::Unit;
@@ -77,10 +77,18 @@ pub(super) fn contributions(
             value: finite(one.value),
             expected: finite(one.expected),
             lower: finite(one.lower),
-            upper: finite(one.upper),
+            upper: finite(within_limit(&signals[*at], one.upper)),
         }
     };
     order.iter().map(contribution).collect()
+}
+
+/// What is beyond an absolute limit is not usual, however often it was seen.
+fn within_limit(signal: &Signal, upper: f64) -> f64 {
+    match (signal.limit, signal.direction) {
+        (Some(limit), Watch::Up) => upper.min(limit.value),
+        _ => upper,
+    }
 }
 
 /// JSON has no NaN; what is unknown (while learning) is said as 0.

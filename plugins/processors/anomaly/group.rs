@@ -1,6 +1,6 @@
 //! One group: its levels, its model and boundaries, its incident. Takes closed frames in order.
 //!
-//! While an incident is open the levels and boundaries stand still, for at most two hours; then they move again, and
+//! While an incident is confirmed the levels and the models' boundaries stand still, for at most two hours; then they move again, and
 //! after six the incident ends as the new normal. Frames of an incident train nothing. A model trained on frames up to
 //! T is used from a fixed frame after T, so that a replay that waits for it gets the same scores.
 

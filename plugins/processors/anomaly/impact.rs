@@ -129,7 +129,7 @@ impl Impact {
         if let Some(since_ms) = since_ms.filter(|since_ms| self.since_ms != *since_ms) {
             (self.since_ms, self.worst) = (since_ms, 0.0);
         }
-        if seen.above && (seen.score > self.worst || self.what.is_empty()) {
+        if seen.above && (seen.score >= self.worst || self.what.is_empty()) {
             seen.what.clone_into(&mut self.what);
             self.worst_ms = seen.time_ms;
             self.seasonal = (0..signals.len()).filter(|at| (seen.seasonal)(*at)).collect();

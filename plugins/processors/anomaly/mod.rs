@@ -3,7 +3,7 @@
 //!
 //! In reading order. What is watched: `signals`, `presets`, `unit`. Samples to frames: `frame`, `columns`. Learning: `treat` and
 //! `season` (robust residuals), `views`, `joint`, `rows`, `train`, `worse`, `tier`, `due`. Judging: `score` (1.0 at the boundary),
-//! `share_test`, `verdict` (one frame), `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
+//! `limits`, `share_test`, `verdict` (one frame), `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
 //! one), `course`, `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`,
 //! `changes`. All of it for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes
 //! from samples and ticks only: live and replay are the same code.
@@ -23,6 +23,7 @@ mod group;
 mod impact;
 mod incident;
 mod joint;
+mod limits;
 mod next;
 mod open;
 mod past;

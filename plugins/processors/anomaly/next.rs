@@ -15,7 +15,7 @@ pub(super) fn commands(
     let key = quoted(&incident.key);
     let mut all = vec![format!("sentinelops explain {key}")];
     match incident.state {
-        State::Resolved => (),
+        State::Resolved | State::Expired => (),
         State::Accepted => all.push("sentinelops undo".to_owned()),
         _ => {
             let detector = quoted(&incident.detector);

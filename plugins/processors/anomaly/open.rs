@@ -133,7 +133,8 @@ impl Open {
     pub(super) fn note(&mut self, verdict: &Verdict) {
         self.low = if verdict.calm { self.low + 1 } else { 0 };
         self.peak = self.peak.max(verdict.score);
-        if verdict.above && (verdict.score > self.highest || self.contributions.is_empty()) {
+        let worst = verdict.score > self.highest || self.contributions.is_empty();
+        if verdict.above && (worst || verdict.silence) {
             self.models.clone_from(&verdict.models);
             self.contributions.clone_from(&verdict.contributions);
             self.normal.clone_from(&verdict.normal);
@@ -167,7 +168,7 @@ impl Open {
         self.highest = 0.0;
         self.contributions.clear();
         if self.reached != State::Notified {
-            self.call = Call::None; // to be decided anew
+            (self.call, self.page) = (Call::None, None); // to be decided anew
         }
         self.note(verdict);
     }

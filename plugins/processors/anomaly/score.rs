@@ -154,7 +154,7 @@ impl Boundary {
         boundary
     }
 
-    /// Takes a raw score into account. Not called while an incident is open: the boundary stands still.
+    /// Takes a raw score into account. Not called while a confirmed incident is young: the boundary stands still.
     pub(super) fn push(&mut self, raw: f64) {
         self.window.push(raw);
         self.place();

@@ -14,6 +14,8 @@ use super::signals::{Aggregate, Signal, Signals, Treatment};
 use super::unit::Unit;
 use super::words::{hour, length, list, local, per_frame, plain, subject, thousands};
 
+/// Counted in each frame anew: who is there for ten frames is not ten.
+const DISTINCT: [&str; 2] = ["sessions", "clients"];
 /// Subjects named as normal.
 const NORMAL: usize = 5;
 /// A part of the breakdown is told in the sentence from here on.
@@ -57,13 +59,16 @@ pub(super) fn lead<'a>(
         let at = signals.index_of(&one.feature)?;
         let signal = &signals.signals[at];
         let summed = signals.columns[signal.column].over_time == Aggregate::Sum;
-        let adds_up = summed && signal.over.is_none() && signal.treatment != Treatment::Rate;
+        let distinct = DISTINCT.contains(&&*signal.name);
+        let adds_up =
+            summed && !distinct && signal.over.is_none() && signal.treatment != Treatment::Rate;
         Some(Lead { one, at, signal, adds_up, sum: sum(at) })
     };
     let is_outside = |one: &&Contribution| one.value > one.upper || one.value < one.lower;
     let first = contributions.iter().find(is_outside).or(contributions.first()).and_then(found)?;
     let of_subject = |lead: &Lead<'_>| {
         lead.signal.treatment == Treatment::Rate
+            && (is_outside(&lead.one) || !is_outside(&first.one))
             && lead.sum.volume > 0.0
             && subject(&lead.one.feature) == subject(&first.one.feature)
     };
@@ -113,8 +118,8 @@ pub(super) fn hit(lead: &Lead<'_>, signals: &Signals) -> String {
 /// "at most 1.3 %"; empty when it is not known.
 fn bound(lead: &Lead<'_>, facts: &Facts<'_>) -> String {
     let one = lead.one;
-    if one.upper <= one.lower {
-        return String::new();
+    if one.upper <= one.lower || (one.lower..=one.upper).contains(&one.value) {
+        return String::new(); // not known, or nothing that it is beyond
     }
     let shown = |value| lead.signal.unit.shown(value);
     let mut text = match one.direction {
@@ -159,7 +164,11 @@ pub(super) fn sentence(incident: &Incident, facts: &Facts<'_>) -> String {
     if let Some(lead) = &facts.lead {
         let mut aside = Vec::new();
         if lead.signal.treatment == Treatment::Rate && lead.sum.volume > 0.0 {
-            aside.push(Unit::Share.shown(lead.sum.events / lead.sum.volume));
+            let share = lead.sum.events / lead.sum.volume;
+            aside.push(Unit::Share.shown(share));
+            if share <= lead.one.upper && lead.one.value > lead.one.upper {
+                aside.push(format!("at its worst {}", Unit::Share.shown(lead.one.value)));
+            }
         }
         let bound = bound(lead, facts);
         if !bound.is_empty() {

@@ -15,7 +15,7 @@ use super::next;
 use super::sentence::{self, Facts, Lead};
 use super::signals::{Role, Treatment};
 use super::treat::{Measure, Unit};
-use super::words::local;
+use super::words::{local, subject};
 
 /// Ended incidents remembered of a group.
 const ENDED: usize = 32;
@@ -42,6 +42,14 @@ impl Group {
         (changes, end): (&mut [Incident], Option<End>),
         shared: &Shared,
     ) {
+        if end == Some(End::Expired) {
+            // Nothing of it is in this frame.
+            for change in changes {
+                let lead = self.describe(change, shared);
+                self.remember_end(change, lead);
+            }
+            return;
+        }
         let open = self.incident.as_ref().or(self.past.as_ref().filter(|_| end.is_some()));
         let (key, since_ms) = match (open, changes.last()) {
             (_, Some(change)) if end == Some(End::Accepted) => (change.key.clone(), None),
@@ -111,7 +119,9 @@ impl Group {
         change.usual = sentence::usual(&facts);
         if let Some(lead) = &facts.lead {
             let failed = is_about_failures(lead);
-            change.breakdown = impact.parts(failed);
+            if failed || is_about_requests(lead, &change.normal) {
+                change.breakdown = impact.parts(failed);
+            }
             if failed {
                 change.sample.clone_from(&impact.sample);
             }
@@ -186,6 +196,13 @@ impl Group {
 fn is_about_failures(lead: &Lead<'_>) -> bool {
     lead.signal.role != Role::Traffic
         && (lead.signal.treatment == Treatment::Rate || lead.signal.name.contains("error"))
+}
+
+/// Whether it is about who asks: whose bytes, latency and client errors they are is not known. More bytes of more requests are
+/// those requests'.
+fn is_about_requests(lead: &Lead<'_>, normal: &[String]) -> bool {
+    let name = &lead.signal.name;
+    subject(name) == "traffic" && (name != "bytes" || !normal.iter().any(|one| one == "requests"))
 }
 
 /// The leading signal's distance from what is usual in the last frames, against the frames before them; `None` when too few

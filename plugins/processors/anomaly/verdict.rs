@@ -1,26 +1,28 @@
 //! One frame judged: what the models say, which gates hold, and whether a person should be called.
 //!
 //! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over the last days' boundary,
-//! confirms it when more than one signal has a part in it and the signals do not go together as they usually do (`pca`). So does
-//! one frame that stands out of a fortnight, an absolute limit, and a stop. A person is called when a joint model and a signal's own test agree on
-//! more than traffic, when a limit is passed, or when traffic stops. One model's lone vote never calls.
+//! confirms it when more than one signal has a part in it and the signals do not go together as they usually do (`pca`). So
+//! do one frame that stands out of a fortnight, an absolute limit, and a stop (`limits`). A person is called when a joint
+//! model and a signal's own test agree on more than traffic, when a limit is passed, or when traffic stops. One model's lone
+//! vote never calls.
 //!
-//! The written score is 1.0 and more exactly when the frame, or a signal's own test, is beyond its boundary. Within each side of it, it grows with
-//! the running mean of the logarithms of the number and of the joint models' scores: a long fault ranks above a spike, and above its own first frame
-//! (a score that is measured in a boundary that moves would forget a fault as the boundary learns it).
+//! The written score is 1.0 and more exactly when the frame, or a signal's own test, is beyond its boundary. Within each side
+//! of it, it grows with the running mean of the logarithms of the number and of the joint models' scores: a long fault ranks
+//! above a spike, and above its own first frame (a score that is measured in a boundary that moves would forget a fault as
+//! the boundary learns it).
 
 use std::collections::VecDeque;
 
 use sentinel_contract::history::Frame;
-use sentinel_contract::incident::{Contribution, Direction};
 use serde::{Deserialize, Serialize};
 
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, PCA, Votes};
+use super::limits::{BEYOND, LIMIT, STOP, STOP_SIZE, beyond_limit, stopped};
 use super::severity::Extent;
 use super::share_test::ShareTest;
-use super::signals::{LIMIT_FRAMES, Role, Signal, Treatment, Watch};
+use super::signals::{Role, Signal, Treatment};
 use super::train::{Boundaries, Model, Raw, alarm};
 use super::treat::Measure;
 use super::unit::Unit;
@@ -28,35 +30,23 @@ use super::views::{Deviations, Largest};
 
 /// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
-/// Absolute limits.
-const LIMIT: &str = "limit";
-/// Traffic that stopped, and sources that fell silent.
-const STOP: &str = "stop";
-
-/// A limit or a stop is at least this bad, and at most that.
-const BEYOND: std::ops::RangeInclusive<f64> = 1.0..=5.0;
 /// Signals named for a combination.
 const TOP: usize = 3;
-/// What stopped is as bad as what is so many times its limit.
-const STOP_SIZE: f64 = 4.0;
-/// A source that usually sends at least this much, and in its quietest hundredth this, does not stop by chance.
-const STEADY: (f64, f64) = (3.0, 1.0);
-
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
 const OPENS: f64 = 1.4;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
 const SURE: f64 = 1.9;
 const MOST_EVIDENCE: f64 = 3.0;
-/// Below these an incident recovers.
-const CALM: f64 = 0.8;
-const CALM_EVIDENCE: f64 = 0.6 * SURE;
-/// ... and the residual of the principal components is at least so much of its boundary. Of the false incidents on the
+/// ... when the residual of the principal components is at least so much of its boundary. Of the false incidents on the
 /// development machines it leaves out a third, of the others none (tests/accuracy).
 const SURE_RESIDUAL: f64 = 0.5;
 /// ... and so many signals are behind it, of detectors with at least [`MANY`]: one alone has a test of its own, and of many
 /// one is always off. Counted as the inverse of the sum of the squares of their shares (Simpson 1949).
 const BREADTH: f64 = 1.5;
 const MANY: usize = 6;
+/// Below these an incident recovers.
+const CALM: f64 = 0.8;
+const CALM_EVIDENCE: f64 = 0.6 * SURE;
 /// One signal alone is enough when it lasts: evidence over some twenty frames.
 const LASTING_WEIGHT: f64 = 0.05;
 /// One frame this far beyond a fortnight's boundary, and beyond that of the principal components, is enough.
@@ -180,7 +170,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         above,
         sure,
         calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
-        extent: extent(frame, ratio.max(absolute), stopped.is_some()),
+        extent: extent(frame, ratio.max(guard).max(absolute), stopped.is_some()),
         ..Verdict::default()
     };
     if frame.ready.is_some() {
@@ -288,57 +278,6 @@ fn shares(frame: &Judged<'_>, row: Option<&[f64]>, joint: &Votes) -> Vec<Vec<f64
     shares
 }
 
-/// The first signal beyond its absolute limit: which, its score, and the words.
-fn beyond_limit(frame: &Judged<'_>) -> Option<(usize, f64, String)> {
-    frame.signals.iter().enumerate().find_map(|(at, signal)| {
-        let limit = signal.limit?;
-        let value = frame.measures[at].value;
-        let over = |value: f64| match signal.direction {
-            Watch::Down => limit.value / value.max(f64::MIN_POSITIVE),
-            Watch::Up | Watch::Both => value / limit.value,
-        };
-        let mut ratio = over(value);
-        if let Some((counter, least)) = limit.least {
-            let sum = |of: usize| -> f64 {
-                let frames = frame.recent.iter().rev().take(LIMIT_FRAMES);
-                frames.map(|frame| frame.values[of]).filter(|value| value.is_finite()).sum()
-            };
-            let volume = signal.volume.map_or(f64::NAN, sum);
-            if sum(counter) < least {
-                return None;
-            }
-            ratio = ratio.min(over(sum(counter) / volume));
-        }
-        let shown = |value| signal.unit.shown(value);
-        (ratio >= 1.0).then(|| {
-            let reason = format!(
-                "{} {} is beyond its limit of {}",
-                signal.name,
-                shown(value),
-                shown(limit.value)
-            );
-            (at, ratio.clamp(*BEYOND.start(), *BEYOND.end()), reason)
-        })
-    })
-}
-
-/// Steady traffic that is zero for longer than a confirmation takes.
-fn stopped(frame: &Judged<'_>) -> Option<String> {
-    let ready = frame.ready.filter(|_| frame.zeros > frame.confirm_frames)?;
-    frame.signals.iter().enumerate().find_map(|(at, signal)| {
-        let learned = ready.model.learned[at].as_ref().filter(|_| signal.stops)?;
-        let expected = frame.measures[at].expected;
-        let steady = expected >= STEADY.0 && learned.low >= STEADY.1;
-        (steady && frame.measures[at].value == 0.0).then(|| {
-            let usual = signal.unit.shown(expected);
-            format!(
-                "{} stopped: none in {} frames, usually {usual} a frame",
-                signal.name, frame.zeros
-            )
-        })
-    })
-}
-
 fn explain_into(
     verdict: &mut Verdict,
     frame: &Judged<'_>,
@@ -346,15 +285,20 @@ fn explain_into(
     limit: Option<usize>,
 ) {
     let (signals, measures) = (frame.signals, frame.measures);
-    let listed = explain::contributions(signals, measures, shares);
+    let mut listed = explain::contributions(signals, measures, shares);
     verdict.normal = explain::normal(signals, measures);
     // Within the bands of all signals it is the combination that is unusual, and no single one is to blame.
     let outside = measures.iter().any(|one| one.score >= 1.0);
     verdict.contributions = match limit {
-        Some(at) if listed.is_empty() => {
+        Some(at) if listed.iter().all(|one| one.feature != signals[at].name) => {
             let mut alone = vec![0.0; signals.len()];
             alone[at] = 1.0;
-            explain::contributions(signals, measures, &[alone])
+            let mut all = explain::contributions(signals, measures, &[alone]);
+            if !listed.is_empty() {
+                all.iter_mut().chain(&mut listed).for_each(|one| one.share /= 2.0);
+            }
+            all.append(&mut listed);
+            all
         }
         _ => listed,
     };
@@ -392,34 +336,5 @@ fn page(
         }
         (Some(_), None) => (None, "no joint model agrees: nobody is called".to_owned()),
         (None, _) => (None, "traffic alone does not call anyone".to_owned()),
-    }
-}
-
-/// The verdict on a source that has said nothing for `missing` frames and usually speaks in every one.
-pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
-    let score = (f64::from(missing) / f64::from(patience)).clamp(*BEYOND.start(), *BEYOND.end());
-    Verdict {
-        time_ms,
-        score,
-        above: score >= 1.0,
-        sure: score >= 1.0,
-        calm: false,
-        unseen: false,
-        silence: true,
-        extent: Extent { size: 1.0, breadth: 1, user: false }, // whatever is behind it is not known
-        models: vec![(STOP.to_owned(), score)],
-        contributions: vec![Contribution {
-            feature: "silence".to_owned(),
-            share: 1.0,
-            direction: Direction::Up,
-            value: f64::from(missing),
-            expected: 0.0,
-            lower: 0.0,
-            upper: f64::from(patience),
-        }],
-        normal: Vec::new(),
-        what: format!("silent for {missing} frames"),
-        page: Some("a source that speaks in every frame is silent".to_owned()),
-        why_not: String::new(),
     }
 }

@@ -117,7 +117,7 @@ function body(key, latest, peak, list) {
 /** What is hit, what is usual, the largest parts, and a line that stands for them. */
 function hit(list) {
   const shown = [];
-  const total = known(list, 'total');
+  const { total } = list[0]; // not that of an end from which it came back
   const [what, usual, trend] = [known(list, 'hit'), known(list, 'usual'), list[0].trend];
   const words = [
     total ? `${total.hit}, in ${duration(total.lasted_ms)} all told` : what,

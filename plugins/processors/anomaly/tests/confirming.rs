@@ -6,12 +6,11 @@ const SIGNALS: usize = 8;
 
 /// A detector of eight signals of which nobody has said what is worth a word, after 300 ordinary frames.
 fn watched(seed: u64) -> (Rig, SplitMix64) {
-    let mut options =
-        "preset = \"none\"\nframe_interval = \"1m\"\nmin_training_frames = 120\n".to_owned();
-    for at in 0..SIGNALS {
-        options +=
-            &format!("[[signals]]\nname = \"s{at}\"\nmetric = \"s{at}\"\nmin_relative = 0.0\n");
-    }
+    let head = "preset = \"none\"\nframe_interval = \"1m\"\nmin_training_frames = 120\n";
+    let signal =
+        |at| format!("[[signals]]\nname = \"s{at}\"\nmetric = \"s{at}\"\nmin_relative = 0.0\n");
+    let options: String =
+        std::iter::once(head.to_owned()).chain((0..SIGNALS).map(signal)).collect();
     let (mut rig, mut rng) = (Rig::new(&options), SplitMix64::new(seed));
     for _ in 0..300 {
         frame(&mut rig, &mut rng, 0, 0.0);

@@ -387,3 +387,45 @@ fn a_signal_within_its_band_neither_leads_nor_is_suspected_when_another_is_outsi
     let text = sentence::sentence(&incident, &facts);
     assert!(text.contains("first suspect: requests, moved 3 times"), "{text}");
 }
+
+#[test]
+fn a_limit_that_is_passed_within_the_usual_band_leads_and_bounds_what_is_usual() {
+    let options = "preset = \"none\"\nframe_interval = \"10s\"\nmin_training_frames = 60\n\
+        [[signals]]\nname = \"full\"\nmetric = \"full\"\nlimit = 95.0\ndirection = \"up\"\n\
+        [[signals]]\nname = \"other\"\nmetric = \"other\"\n";
+    let (mut rig, mut rng) = (Rig::new(options), SplitMix64::new(3));
+    let mut frame = |rig: &mut Rig, full: f64| {
+        rig.now_ms += rig.interval_ms;
+        let values = [("full", full + 0.1 * rng.normal()), ("other", 5.0 + 0.1 * rng.normal())];
+        rig.send("x", &values, Kind::Gauge, rig.now_ms);
+        rig.tick(rig.now_ms + 20_000);
+    };
+    for _ in 0..200 {
+        frame(&mut rig, 90.0);
+    }
+    for _ in 0..6 {
+        frame(&mut rig, 96.0);
+    }
+    let told = last(&rig);
+    assert_eq!(told.contributions[0].feature, "full", "{told:?}");
+    assert!(told.message.contains("full up to 96"), "{}", told.message);
+    assert!(told.message.contains("usual at most 95"), "{}", told.message);
+}
+
+#[test]
+fn what_came_before_the_onset_stays_however_much_follows() {
+    let mut changes = super::super::changes::Changes::default();
+    let record = |time_ms: i64, text: String| {
+        let labels = Labels::new([("job", "changes"), ("kind", "unit")]);
+        let time_ns = time_ms * 1_000_000;
+        Log { stream: Arc::new(labels), time_ns, body: text.into(), fields: None }
+    };
+    changes.take(&record(99_000, "app.service restarted".to_owned()));
+    for at in 0..20 {
+        changes.take(&record(101_000 + at, format!("worker {at} died")));
+    }
+    let mut incident = Incident { started_ms: 100_000, time_ms: 200_000, ..Incident::default() };
+    changes.join(&mut incident);
+    assert_eq!(incident.changes.len(), 5);
+    assert_eq!(incident.changes[4].text, "app.service restarted");
+}
