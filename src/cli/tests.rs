@@ -218,7 +218,8 @@ fn an_explanation_shows_what_is_hit_and_puts_changes_among_the_states() {
         "  seen      9 of 10 signals known, trained on 1,440 frames, tier daily\n",
         "Where it is\n  DIMENSION  VALUE  SHARE  COUNT\n  status       502   96 %    396\n",
         "One of the lines\n  <ip> \"GET /cart\" 502\n",
-        "The last similar incident\n  key      web/web01/3\n",
+        "The last similar incident\n  started  ",
+        "\n  key      web/web01/3\n  ended    resolved\n  hit      9 of 90 requests failed\n  lasted   1m\n",
         "What to do next\n  sentinelops explain web/web01/17\n  df -h | sort --key=5 --reverse --numeric-sort | grep -v tmpfs | grep -v devtmpfs | grep -v overlay | head -n 20\n",
     ] {
         assert!(shown.contains(part), "{part:?} in\n{shown}");
@@ -227,7 +228,7 @@ fn an_explanation_shows_what_is_hit_and_puts_changes_among_the_states() {
     let lines: Vec<&str> = went.lines().take(3).collect();
     assert!(lines[0].ends_with("  unit                app.service restarted"), "{went}");
     assert!(
-        lines[1].contains("  detected       1  ") && lines[2].contains("  notified "),
+        lines[1].contains("  detected         1  ") && lines[2].contains("  notified "),
         "{went}"
     );
     let mut over = change("web/web01/17", "resolved", 2_000_000);

@@ -56,7 +56,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use sentinel_contract::command::Command;
+use sentinel_contract::command::{Command, Past};
 use sentinel_contract::schedule::Schedule;
 use sentinel_contract::units::Period;
 use sentinel_contract::{
@@ -210,6 +210,8 @@ pub struct Anomaly {
     unseen: u64,
     calendar: Vec<Schedule>,
     windows: Vec<commands::Window>,
+    /// Incidents of a past that was read, for groups that are seen later.
+    past: Vec<Past>,
     /// Changes that a process made and could not tell any more.
     untold: Vec<Incident>,
     /// It has looked after what an earlier run left open.
@@ -283,6 +285,7 @@ impl Anomaly {
             calendar: config.maintenance.clone(),
             windows: Vec::new(),
             untold: Vec::new(),
+            past: Vec::new(),
             settled: false,
         })
     }
@@ -301,7 +304,8 @@ impl Anomaly {
     fn closed(&mut self, frames: Vec<Closed>, emit: &mut Emit) {
         for frame in frames {
             for at in self.groups.len()..frame.rows.len() {
-                let group = self.make_group(&self.collector.groups()[at]);
+                let mut group = self.make_group(&self.collector.groups()[at]);
+                group.exclude_past(&self.past, &self.shared);
                 self.groups.push(group);
             }
             let maintained = self.is_maintained(frame.time_ms);

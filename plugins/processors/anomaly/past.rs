@@ -10,25 +10,30 @@ use super::views::{LONG, Levels};
 impl Anomaly {
     /// History has more of the past than was known at the start.
     pub(super) fn backfilled(&mut self, incidents: &[Past]) -> String {
+        self.past = incidents.to_vec();
         for group in &mut self.groups {
-            let own: Vec<&Past> =
-                incidents.iter().filter(|past| past.group == group.owner.group).collect();
-            group.backfilled(&own, &self.shared);
+            group.exclude_past(&self.past, &self.shared);
+            group.backfilled(&self.shared);
         }
         format!("{} groups learn from the past at their next frame", self.groups.len())
     }
 }
 
 impl Group {
-    /// The levels become what they would be had it seen the past; a model is asked for at the next frame.
-    fn backfilled(&mut self, incidents: &[&Past], shared: &Shared) {
+    /// Nothing is learnt from its incidents of the past: called when that is told, or when the group is first seen after it.
+    pub(super) fn exclude_past(&mut self, incidents: &[Past], shared: &Shared) {
         let onset_ms = LIMIT_FRAMES as i64 * shared.options.interval_ms;
-        let past = incidents.iter().map(|past| past.from_ms - onset_ms..past.until_ms);
+        let own = incidents.iter().filter(|past| past.group == self.owner.group);
+        let past = own.map(|past| past.from_ms - onset_ms..past.until_ms);
         let mut excluded: Vec<_> = past.chain(std::mem::take(&mut self.excluded)).collect();
         excluded.sort_by_key(|times| times.start);
         for times in excluded {
             self.exclude(times);
         }
+    }
+
+    /// The levels become what they would be had it seen the past; a model is asked for at the next frame.
+    fn backfilled(&mut self, shared: &Shared) {
         // An incident that is open holds the levels: they stay what they are.
         if self.incident.is_none() {
             self.levels = self.past_levels(shared).unwrap_or_else(|| self.levels.clone());

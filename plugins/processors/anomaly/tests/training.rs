@@ -355,6 +355,30 @@ fn a_past_that_was_read_makes_it_ready_with_warm_levels_and_leaves_its_incidents
 }
 
 #[test]
+fn a_past_that_is_told_before_its_group_is_seen_is_known_to_it() {
+    let (past, mut site) = live(4, 20.0, 0.01, 200);
+    let mut rig = Rig::new("preset = \"web\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n");
+    rig.now_ms = past.now_ms;
+    let frames = std::mem::take(&mut *past.history.frames.lock().unwrap());
+    let read: Vec<Frame> = frames["web/nginx"].values().cloned().collect();
+    let names = past.history.names.lock().unwrap()["web/nginx"].clone();
+    for frame in &read {
+        rig.history.append_frame("web/nginx", &names, frame);
+    }
+    let (from_ms, until_ms) = (read[50].time_ms, read[80].time_ms);
+    let incidents = vec![Past { group: "nginx".to_owned(), from_ms, until_ms }];
+    let told = Command::Backfilled { detector: None, incidents };
+    let answer = rig.detector.command(&told, rig.now_ms, &mut Emit::default());
+    assert_eq!(answer, Some(Ok("0 groups learn from the past at their next frame".to_owned())));
+    for _ in 0..8 {
+        let window = site.next();
+        rig.window("nginx", &window.features());
+    }
+    let used = rig.detector.groups[0].used.as_ref().expect("ready from the past");
+    assert!(used.model.frames < read.len() - 25, "{}", used.model.frames);
+}
+
+#[test]
 fn an_incident_says_what_the_model_has_seen() {
     let (mut rig, mut site) = live(2, 40.0, 0.0, 30);
     for _ in 0..10 {
