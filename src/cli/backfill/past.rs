@@ -137,10 +137,16 @@ impl Incidents {
     }
 }
 
+fn is_silence(change: &sentinel_contract::Incident) -> bool {
+    change.contributions.first().is_some_and(|one| one.feature == "silence")
+}
+
 impl Sink for Incidents {
     fn take(&mut self, origin: &Arc<str>, events: &Events) {
         let Events::Incidents(changes) = events else { return };
-        for change in changes {
+        // A silence has no frames to leave out. Where the past was sampled at longer intervals than a frame of today, it is
+        // silent all the time.
+        for change in changes.iter().filter(|change| !is_silence(change)) {
             let case = self.0.entry(change.key.clone()).or_insert_with(|| Case {
                 detector: Arc::clone(origin),
                 group: change.group.clone(),

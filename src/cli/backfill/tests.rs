@@ -204,8 +204,6 @@ fn a_detector_is_told_of_its_past_and_learns_from_it() {
     let (url, _) = server(0);
     let config =
         config(&url, "interval = \"1s\"").replace("\"2d\"", "\"5h\"").replace("\"1m\"", "\"1s\"");
-    // Frames of a second of which one a minute has a sample.
-    let config = config.replace("preset =", "silence = \"ignore\"\npreset =");
     let rig = rig(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let job = rig.job().unwrap();
