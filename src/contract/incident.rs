@@ -99,6 +99,9 @@ pub enum Direction {
     Down,
 }
 
+/// The feature of a [`Contribution`] that stands for a source that no longer speaks.
+pub const SILENCE: &str = "silence";
+
 /// How much one feature raised the score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {

@@ -1,6 +1,6 @@
 //! What needs no model: absolute limits, traffic that stopped, and sources that fell silent.
 
-use sentinel_contract::incident::{Contribution, Direction};
+use sentinel_contract::incident::{Contribution, Direction, SILENCE};
 
 use super::incident::Verdict;
 use super::severity::Extent;
@@ -83,7 +83,7 @@ pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
         extent: Extent { size: 1.0, breadth: 1, user: false }, // whatever is behind it is not known
         models: vec![(STOP.to_owned(), score)],
         contributions: vec![Contribution {
-            feature: "silence".to_owned(),
+            feature: SILENCE.to_owned(),
             share: 1.0,
             direction: Direction::Up,
             value: f64::from(missing),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sentinel_contract::command::Past as Incident;
 use sentinel_contract::history::{Frame, History};
-use sentinel_contract::incident::State;
+use sentinel_contract::incident::{SILENCE, State};
 use sentinel_contract::{Cause, Events};
 use sentinel_engine::replay::Sink;
 
@@ -138,7 +138,7 @@ impl Incidents {
 }
 
 fn is_silence(change: &sentinel_contract::Incident) -> bool {
-    change.contributions.first().is_some_and(|one| one.feature == "silence")
+    change.contributions.first().is_some_and(|one| one.feature == SILENCE)
 }
 
 impl Sink for Incidents {
