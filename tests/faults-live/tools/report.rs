@@ -53,11 +53,26 @@ impl fmt::Display for Report {
         let precision = self.precision.value >= PRECISION;
         target(f, "precision", &self.precision.to_string(), ">= 0.85", precision)?;
         for (timeline, precision) in &self.precisions {
-            writeln!(f, "  of {timeline:<9}{precision}")?;
+            writeln!(f, "  of {timeline:<11}{precision}")?;
         }
         target(f, "named right", &all.named.to_string(), ">= 0.80", all.named.value >= NAMED)?;
         let delay = format!("{} frames", number(all.median_delay_frames));
         target(f, "median delay", &delay, "<= 2", all.median_delay_frames <= DELAY_FRAMES)?;
+        writeln!(f, "of incidents that are confirmed, called or not:")?;
+        target(
+            f,
+            "  recall",
+            &all.confirmed.to_string(),
+            ">= 0.90",
+            all.confirmed.value >= RECALL,
+        )?;
+        let share = self.confirmed_precision;
+        target(f, "  precision", &share.to_string(), ">= 0.85", share.value >= PRECISION)?;
+        let share = all.confirmed_named;
+        target(f, "  named right", &share.to_string(), ">= 0.80", share.value >= NAMED)?;
+        let frames = all.confirmed_delay_frames;
+        let delay = format!("{} frames", number(frames));
+        target(f, "  median delay", &delay, "<= 2", frames <= DELAY_FRAMES)?;
         let said = format!("{} in {quiet:.1} minutes", self.quiet_notifications);
         let met = self.quiet_notifications == 0 && quiet >= QUIET_MINUTES - 0.1;
         target(f, "quiet", &said, "0 in 20", met)?;
@@ -94,5 +109,5 @@ fn target(
     wanted: &str,
     met: bool,
 ) -> fmt::Result {
-    writeln!(f, "{name:<14}{said:<28}target {wanted:<9}{}", if met { "met" } else { "NOT MET" })
+    writeln!(f, "{name:<16}{said:<28}target {wanted:<9}{}", if met { "met" } else { "NOT MET" })
 }

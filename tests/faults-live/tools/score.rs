@@ -2,7 +2,8 @@
 //!
 //! A fault is found when an incident is first notified within it or `GRACE` after its end; a notification is right when it lies
 //! within a fault or `SLACK` after one, because ending trouble is a change too. Intervals are Wilson's, 95 % (Wilson,
-//! "Probable inference", JASA 1927). Confirmed incidents are counted beside the notified ones: they are what the page shows.
+//! "Probable inference", JASA 1927). Confirmed incidents are scored in the same way beside the notified ones: they are what the
+//! page shows, and all that there is of trouble in traffic alone, about which nobody is called (DESIGN section 6).
 //!
 //! Each timeline is scored with what its own agent said: an incident of the host's is right only for a fault of the host, however
 //! well it fits a fault of the logs that was under way.
@@ -97,6 +98,9 @@ pub(crate) struct Outcome {
     /// From the onset until it could be read.
     pub(crate) arrival_seconds: Option<f64>,
     pub(crate) notifications: usize,
+    /// Of the first confirmed incident, called or not.
+    pub(crate) confirmed_named: Option<bool>,
+    pub(crate) confirmed_delay_frames: Option<f64>,
 }
 
 /// Of one kind, or of all.
@@ -110,6 +114,9 @@ pub(crate) struct Row {
     pub(crate) median_delay_frames: f64,
     pub(crate) median_arrival_seconds: f64,
     pub(crate) notifications: usize,
+    /// Of the confirmed incidents.
+    pub(crate) confirmed_named: Share,
+    pub(crate) confirmed_delay_frames: f64,
 }
 
 /// The whole.
@@ -120,6 +127,8 @@ pub(crate) struct Report {
     pub(crate) precision: Share,
     /// Of each timeline.
     pub(crate) precisions: Vec<(&'static str, Share)>,
+    /// Of the confirmed incidents.
+    pub(crate) confirmed_precision: Share,
     pub(crate) quiet_minutes: f64,
     /// Notified while nothing had been done yet.
     pub(crate) quiet_notifications: usize,
@@ -196,6 +205,7 @@ pub(crate) fn score(observed: Vec<Observed>) -> Report {
     let precision = Share::new(sum(&|one| one.right.0), sum(&|one| one.right.1));
     let precisions = scored.iter().map(|one| (one.name, Share::new(one.right.0, one.right.1)));
     let precisions = precisions.collect();
+    let confirmed = [sum(&|one| one.confirmed.0), sum(&|one| one.confirmed.1)];
     // The same minutes on each: they count once.
     let quiet_ms = scored.iter().map(|one| one.quiet_ms).max().unwrap_or_default();
     let quiet_notifications = sum(&|one| one.quiet_notifications);
@@ -212,6 +222,7 @@ pub(crate) fn score(observed: Vec<Observed>) -> Report {
         all: row("all", &outcomes.iter().collect::<Vec<_>>()),
         precision,
         precisions,
+        confirmed_precision: Share::new(confirmed[0], confirmed[1]),
         quiet_minutes: quiet_ms as f64 / 60_000.0,
         quiet_notifications,
         false_messages,
@@ -224,6 +235,8 @@ struct Scored {
     name: &'static str,
     /// Notifications that were right, of all.
     right: (usize, usize),
+    /// The same of confirmed incidents.
+    confirmed: (usize, usize),
     quiet_ms: i64,
     quiet_notifications: usize,
     false_messages: Vec<String>,
@@ -254,6 +267,7 @@ fn score_timeline(observed: Observed) -> Scored {
     Scored {
         name: timeline.name(),
         right: (right.len(), said.notified.len()),
+        confirmed: (said.confirmed.iter().filter(|one| belongs(one)).count(), said.confirmed.len()),
         quiet_ms,
         quiet_notifications,
         false_messages: wrong.iter().map(told).collect(),
@@ -270,39 +284,47 @@ fn outcome(fault: &Fault, said: &Said) -> Outcome {
     let found = |list: &[Reached]| -> Vec<Reached> {
         list.iter().filter(|one| within(fault, one.time_ms, GRACE)).cloned().collect()
     };
-    let notified = found(&said.notified);
-    let first = notified.iter().min_by_key(|one| one.time_ms);
+    let (notified, confirmed) = (found(&said.notified), found(&said.confirmed));
+    let earliest = |list: &[Reached]| list.iter().min_by_key(|one| one.time_ms).cloned();
+    let (first, shown) = (earliest(&notified), earliest(&confirmed));
+    let first = first.as_ref();
     let kind = fault.plan.kind;
     let right = |name: &Option<String>| name.as_ref().is_some_and(|name| is_right(kind, name));
+    let named = |one: &Reached| right(&one.suspect) || right(&one.top);
+    let frames = |one: &Reached| (one.time_ms - fault.onset_ms) as f64 / FRAME as f64;
     Outcome {
         found: first.is_some(),
-        confirmed: !found(&said.confirmed).is_empty(),
-        named: first.map(|first| right(&first.suspect) || right(&first.top)),
+        confirmed: shown.is_some(),
+        named: first.map(named),
         top: first.and_then(|first| first.top.clone()),
         suspect: first.and_then(|first| first.suspect.clone()),
         detector: first.map(|first| first.detector.clone()),
         message: first.map(|first| first.message.clone()),
-        delay_frames: first.map(|first| (first.time_ms - fault.onset_ms) as f64 / FRAME as f64),
+        delay_frames: first.map(frames),
         arrival_seconds: first.map(|first| (first.arrived_ms - fault.onset_ms) as f64 / 1000.0),
         notifications: notified.len(),
+        confirmed_named: shown.as_ref().map(named),
+        confirmed_delay_frames: shown.as_ref().map(frames),
         fault: fault.clone(),
     }
 }
 
 fn row(name: &str, outcomes: &[&Outcome]) -> Row {
     let count = |test: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|one| test(one)).count();
-    let found = count(&|one| one.found);
+    let (found, confirmed) = (count(&|one| one.found), count(&|one| one.confirmed));
     let values = |value: &dyn Fn(&Outcome) -> Option<f64>| -> f64 {
         median(outcomes.iter().filter_map(|one| value(one)).collect())
     };
     Row {
         name: name.to_owned(),
         recall: Share::new(found, outcomes.len()),
-        confirmed: Share::new(count(&|one| one.confirmed), outcomes.len()),
+        confirmed: Share::new(confirmed, outcomes.len()),
         named: Share::new(count(&|one| one.named == Some(true)), found),
         median_delay_frames: values(&|one| one.delay_frames),
         median_arrival_seconds: values(&|one| one.arrival_seconds),
         notifications: outcomes.iter().map(|one| one.notifications).sum(),
+        confirmed_named: Share::new(count(&|one| one.confirmed_named == Some(true)), confirmed),
+        confirmed_delay_frames: values(&|one| one.confirmed_delay_frames),
     }
 }
 
