@@ -6,6 +6,8 @@ use std::ops::Range;
 use sentinel_contract::{Events, Incident};
 
 use super::Silence;
+use super::boundaries::Raw;
+use super::drift::Drift;
 use super::group::{
     Before, Group, Last, MAX_EXCLUDED, SILENT_FRAMES, SPOKEN_FRAMES, STILL_MS, Shared,
 };
@@ -15,9 +17,8 @@ use super::limits;
 use super::open::Open;
 use super::signals::LIMIT_FRAMES;
 use super::suspects::Tracker;
-use super::train::Raw;
 use super::treat::Measure;
-use super::verdict::Judgement;
+use super::verdict::{Judgement, Own};
 
 fn place<'a>(owner: &'a Owner, shared: &'a Shared) -> Place<'a> {
     Place { owner, rules: shared.rules, desk: &shared.desk }
@@ -159,8 +160,9 @@ impl Group {
         }
     }
 
-    /// Keeps what is about to move to a new normal.
+    /// Keeps what is about to move to a new normal; what has drifted to it begins anew.
     pub(super) fn keep_before(&mut self, at_ms: i64) {
+        self.drifts.fill(Drift::new());
         let before = Before { at_ms, levels: self.levels.clone(), used: self.used.clone() };
         self.before = Some(Box::new(before));
     }
@@ -175,8 +177,8 @@ impl Group {
         let signals = &shared.signals.signals;
         let values: Vec<f64> = signals.iter().map(|signal| signal.value(columns)).collect();
         let measures = self.measure(time_ms, &values, shared);
-        let (joint, robust_z) = (Votes::default(), 0.0);
-        self.last = Some(Last { measures, score: None, joint, robust_z, blind: true });
+        let (joint, own) = (Votes::default(), Own::default());
+        self.last = Some(Last { measures, score: None, joint, own, blind: true });
         self.last_ms = time_ms;
         self.missing = 0;
         self.exclude(time_ms - shared.options.interval_ms..time_ms + 1);

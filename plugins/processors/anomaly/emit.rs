@@ -10,7 +10,7 @@ use sentinel_contract::{Context, Events, Kind, Metric, Series};
 use super::Written;
 use super::joint::NAMES;
 use super::treat::Measure;
-use super::verdict::{GUARD, Judgement};
+use super::verdict::{DRIFT, GUARD, Judgement};
 
 /// A group's series, built once.
 pub(super) struct Output {
@@ -18,6 +18,7 @@ pub(super) struct Output {
     overall: Arc<Series>,
     joint: Vec<Arc<Series>>,
     robust_z: Arc<Series>,
+    cusum: Arc<Series>,
     signals: Vec<OfSignal>,
 }
 
@@ -62,6 +63,7 @@ impl Output {
             overall: series("anomaly_score", "all", "overall"),
             joint: NAMES.iter().map(|name| series("anomaly_score", "all", name)).collect(),
             robust_z: series("anomaly_score", "all", GUARD),
+            cusum: series("anomaly_score", "all", DRIFT),
             signals: names.iter().map(of_signal).collect(),
         }
     }
@@ -75,7 +77,7 @@ impl Output {
         judgement: &Judgement,
         open: bool,
     ) -> Events {
-        let mut samples = Vec::with_capacity(3 + 5 * measures.len());
+        let mut samples = Vec::with_capacity(6 + 6 * measures.len());
         let mut write = |series: &Arc<Series>, value: f64| {
             if value.is_finite() {
                 samples.push(Metric { series: Arc::clone(series), time_ms, value });
@@ -86,7 +88,8 @@ impl Output {
             for (of, score) in self.joint.iter().zip(judgement.joint) {
                 write(of, score);
             }
-            write(&self.robust_z, judgement.robust_z);
+            write(&self.robust_z, judgement.own.robust_z);
+            write(&self.cusum, judgement.own.cusum);
         } else if open {
             write(&self.overall, judgement.verdict.score); // an absolute limit needs no model
         }

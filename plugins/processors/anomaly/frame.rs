@@ -1,20 +1,17 @@
 //! Collects samples into frames: one row of columns per group and interval.
 //!
 //! A frame at T holds the samples of `T - interval < t <= T`. It closes when every origin that speaks has passed T, or
-//! when the clock has, by `lateness` and by how far the samples usually lag behind it. A series is matched once, when
-//! its `Arc` is first seen; a sample then costs one look-up by pointer. Counters become rates a second and survive
-//! resets. What does not fit is counted: late, not finite, from the future, of a group beyond the limit.
+//! when the clock has, by `lateness` and by how far the samples usually lag behind it. What does not fit is counted: late, not
+//! finite, from the future, of a group beyond the limit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use sentinel_contract::{Kind, Metric, Series};
+use sentinel_contract::Metric;
 
-use super::signals::{Aggregate, Column};
+use super::series::{GroupKey, Known, Target};
+use super::signals::Column;
 
-/// What an observer says of a window of which it has not seen all (`processors.log_features`).
-const UNSEEN: &str = "log_unseen";
 /// Samples that wait for their frame to become the current one.
 const MAX_PENDING: usize = 100_000;
 /// Frames between two searches for series that nobody else holds any more.
@@ -30,45 +27,6 @@ const LONGEST_TICK_MS: i64 = 5000;
 /// The most that samples are believed to lag.
 const MAX_LAG_MS: i64 = 3_600_000;
 
-/// What a series' samples feed.
-enum Target {
-    /// Nothing here.
-    Nothing,
-    /// Its group is one too many.
-    Refused,
-    /// It counts what its source has not seen.
-    Unseen,
-    /// Columns of a group.
-    Columns { group: u32, columns: Box<[u16]> },
-}
-
-/// What came of a series in the current frame, and what its counter stood at.
-#[derive(Default)]
-struct Tally {
-    sum: f64,
-    count: u32,
-    max: f64,
-    last: f64,
-    /// Milliseconds that `sum` of a counter grew in.
-    elapsed: i64,
-    before: Option<(i64, f64)>,
-}
-
-struct Entry {
-    series: Arc<Series>,
-    target: Target,
-    tally: Tally,
-}
-
-/// A set of label values that is watched on its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct GroupKey {
-    /// The values, joined; empty for the host itself.
-    pub name: String,
-    /// Names and values of the labels it has.
-    pub labels: Vec<(String, String)>,
-}
-
 /// One group's columns in a closed frame; NaN where nothing came.
 pub(super) struct Closed {
     /// The frame's end.
@@ -83,12 +41,7 @@ pub(super) struct Closed {
 pub(super) struct Collector {
     interval_ms: i64,
     lateness_ms: i64,
-    group_by: Vec<String>,
-    columns: Vec<Column>,
-    max_groups: usize,
-    index: HashMap<usize, u32, FixedState>,
-    entries: Vec<Entry>,
-    groups: Vec<GroupKey>,
+    known: Known,
     /// End of the frame that is being collected.
     end: Option<i64>,
     pending: Vec<(u32, i64, f64)>,
@@ -114,12 +67,7 @@ impl Collector {
         Collector {
             interval_ms,
             lateness_ms,
-            group_by,
-            columns,
-            max_groups,
-            index: HashMap::default(),
-            entries: Vec::new(),
-            groups: Vec::new(),
+            known: Known::new(columns, group_by, max_groups),
             end: None,
             pending: Vec::new(),
             origins: Vec::new(),
@@ -133,17 +81,17 @@ impl Collector {
 
     /// The groups, in the order of a frame's rows.
     pub(super) fn groups(&self) -> &[GroupKey] {
-        &self.groups
+        self.known.groups()
     }
 
     /// How many there may be.
     pub(super) fn max_groups(&self) -> usize {
-        self.max_groups
+        self.known.max_groups()
     }
 
     /// Restores a group before it speaks.
     pub(super) fn add_group(&mut self, key: GroupKey) {
-        self.groups.push(key);
+        self.known.add_group(key);
     }
 
     /// Something was not seen: neither the frame that is being collected nor the next is to be judged.
@@ -160,15 +108,15 @@ impl Collector {
     /// Series held.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.entries.len()
+        self.known.held()
     }
 
     /// Takes a batch's samples, and returns the frames that they close.
     pub(super) fn observe(&mut self, origin: &Arc<str>, metrics: &[Metric]) -> Vec<Closed> {
         let mut latest = None;
         for metric in metrics {
-            let at = self.entry_of(&metric.series);
-            match &self.entries[at as usize].target {
+            let at = self.known.entry_of(&metric.series);
+            match self.known.target(at) {
                 Target::Nothing => continue,
                 Target::Refused => {
                     self.count("group_limit");
@@ -240,9 +188,7 @@ impl Collector {
         self.pending.clear();
         self.origins.clear();
         self.blind = 1;
-        for entry in &mut self.entries {
-            entry.tally = Tally::default();
-        }
+        self.known.start_anew();
     }
 
     fn count(&mut self, reason: &'static str) {
@@ -257,56 +203,18 @@ impl Collector {
             .saturating_mul(self.interval_ms)
     }
 
-    fn entry_of(&mut self, series: &Arc<Series>) -> u32 {
-        // The entry holds the series, so that its address cannot become another's.
-        let address = Arc::as_ptr(series).addr();
-        if let Some(at) = self.index.get(&address) {
-            return *at;
-        }
-        let at = self.entries.len() as u32;
-        let target = self.target_of(series);
-        self.entries.push(Entry { series: Arc::clone(series), target, tally: Tally::default() });
-        self.index.insert(address, at);
-        at
-    }
-
-    fn target_of(&mut self, series: &Series) -> Target {
-        if series.name() == UNSEEN {
-            return Target::Unseen;
-        }
-        let takers = self.columns.iter().enumerate().filter(|(_, column)| column.takes(series));
-        let columns: Box<[u16]> = takers.map(|(index, _)| index as u16).collect();
-        if columns.is_empty() {
-            return Target::Nothing;
-        }
-        let labels = self.group_by.iter().filter_map(|name| {
-            series.labels().get(name).map(|value| (name.clone(), value.to_owned()))
-        });
-        let labels: Vec<_> = labels.collect();
-        if let Some(group) = self.groups.iter().position(|group| group.labels == labels) {
-            return Target::Columns { group: group as u32, columns };
-        }
-        if self.groups.len() >= self.max_groups {
-            return Target::Refused;
-        }
-        let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
-        self.groups.push(GroupKey { name: values.join(","), labels });
-        Target::Columns { group: (self.groups.len() - 1) as u32, columns }
-    }
-
     fn take(&mut self, at: u32, time_ms: i64, value: f64) {
         let end = self.end_of(time_ms);
         let current = *self.end.get_or_insert(end);
         if end < current {
             self.count("late");
         } else if end == current {
-            let entry = &mut self.entries[at as usize];
-            if matches!(entry.target, Target::Unseen) {
+            if matches!(self.known.target(at), Target::Unseen) {
                 self.blind = self.blind.max(u32::from(value > 0.0));
                 return;
             }
             let gap = MAX_GAP_FRAMES * self.interval_ms;
-            entry.tally.add(entry.series.kind(), time_ms, value, gap);
+            self.known.add(at, time_ms, value, gap);
         } else if self.pending.len() < MAX_PENDING {
             self.pending.push((at, time_ms, value));
         } else {
@@ -342,44 +250,20 @@ impl Collector {
 
     /// What the current frame holds up to now, one row of columns a group; and the time of its newest sample.
     pub(super) fn present(&self) -> (Option<i64>, Vec<Vec<f64>>) {
-        (self.origins.iter().map(|(_, time)| *time).max(), self.rows())
-    }
-
-    fn rows(&self) -> Vec<Vec<f64>> {
-        let mut rows = vec![vec![Fold::default(); self.columns.len()]; self.groups.len()];
-        for entry in &self.entries {
-            if let Target::Columns { group, columns } = &entry.target
-                && entry.tally.is_used()
-            {
-                for column in columns {
-                    let over_time = self.columns[usize::from(*column)].over_time;
-                    let value = entry.tally.value(entry.series.kind(), over_time);
-                    rows[*group as usize][usize::from(*column)].add(value);
-                }
-            }
-        }
-        let value = |row: Vec<Fold>| -> Vec<f64> {
-            row.iter()
-                .zip(&self.columns)
-                .map(|(fold, column)| fold.value(column.aggregate))
-                .collect()
-        };
-        rows.into_iter().map(value).collect()
+        (self.origins.iter().map(|(_, time)| *time).max(), self.known.rows())
     }
 
     /// Closes the current frame and begins the next.
     fn close(&mut self, end: i64) -> Closed {
-        let rows = self.rows();
-        for entry in self.entries.iter_mut().filter(|entry| entry.tally.is_used()) {
-            entry.tally.next_frame();
-        }
+        let rows = self.known.rows();
+        self.known.next_frame();
         let blind = self.blind > 0;
         self.blind = self.blind.saturating_sub(1);
         self.end = Some(end + self.interval_ms);
         self.take_pending();
         self.frames += 1;
         if self.frames.is_multiple_of(SWEEP_FRAMES) && self.pending.is_empty() {
-            self.sweep();
+            self.known.sweep();
         }
         Closed { time_ms: end, rows, blind }
     }
@@ -387,84 +271,6 @@ impl Collector {
     fn take_pending(&mut self) {
         for (at, time_ms, value) in std::mem::take(&mut self.pending) {
             self.take(at, time_ms, value);
-        }
-    }
-
-    /// Forgets series that nobody else holds.
-    fn sweep(&mut self) {
-        self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || entry.tally.is_used());
-        let places = self.entries.iter().enumerate();
-        self.index =
-            places.map(|(at, entry)| (Arc::as_ptr(&entry.series).addr(), at as u32)).collect();
-    }
-}
-
-impl Tally {
-    /// Something came in the current frame.
-    fn is_used(&self) -> bool {
-        self.count > 0 || self.elapsed > 0
-    }
-
-    fn add(&mut self, kind: Kind, time_ms: i64, value: f64, longest_gap_ms: i64) {
-        if kind == Kind::Gauge {
-            self.max = if self.count == 0 { value } else { self.max.max(value) };
-            self.sum += value;
-            self.count += 1;
-            self.last = value;
-            return;
-        }
-        match self.before {
-            Some((then, _)) if time_ms <= then => return, // the same sample again
-            Some((then, _)) if time_ms - then > longest_gap_ms => (),
-            Some((then, before)) => {
-                // Smaller than before: its source has started again at zero.
-                self.sum += if value >= before { value - before } else { value.max(0.0) };
-                self.elapsed += time_ms - then;
-            }
-            None => (),
-        }
-        self.before = Some((time_ms, value));
-    }
-
-    fn value(&self, kind: Kind, over_time: Aggregate) -> f64 {
-        match (kind, over_time) {
-            (Kind::Counter, _) => self.sum * 1000.0 / self.elapsed as f64,
-            (_, Aggregate::Sum) => self.sum,
-            (_, Aggregate::Mean) => self.sum / f64::from(self.count),
-            (_, Aggregate::Max) => self.max,
-            (_, Aggregate::Last) => self.last,
-        }
-    }
-
-    fn next_frame(&mut self) {
-        *self = Tally { before: self.before, ..Tally::default() };
-    }
-}
-
-/// Values of several series on their way to one.
-#[derive(Clone, Default)]
-struct Fold {
-    sum: f64,
-    count: u32,
-    max: f64,
-    last: f64,
-}
-
-impl Fold {
-    fn add(&mut self, value: f64) {
-        self.max = if self.count == 0 { value } else { self.max.max(value) };
-        self.sum += value;
-        self.count += 1;
-        self.last = value;
-    }
-
-    fn value(&self, aggregate: Aggregate) -> f64 {
-        match aggregate {
-            _ if self.count == 0 => f64::NAN,
-            Aggregate::Sum => self.sum,
-            Aggregate::Mean => self.sum / f64::from(self.count),
-            Aggregate::Max => self.max,
-            Aggregate::Last => self.last,
         }
     }
 }

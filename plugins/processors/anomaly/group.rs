@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Silence;
+use super::boundaries::{Boundaries, Raw};
 use super::changes::Changes;
 use super::course::announce;
+use super::drift::Drift;
 use super::emit::Output;
 use super::evidence;
 use super::impact::Impact;
@@ -20,9 +22,9 @@ use super::open::Open;
 use super::signals::{Signal, Signals};
 use super::suspects::Tracker;
 use super::tell::Ended;
-use super::train::{Boundaries, Model, Options, Raw, Refusal, Trained, doubt, youth};
-use super::treat::{Measure, Sample, Unit, measure};
-use super::verdict::{self, Judged, Judgement, Memory, Ready};
+use super::train::{Model, Options, Refusal, Trained, doubt, youth};
+use super::treat::{Measure, Sample, Unit, measure, off_usual};
+use super::verdict::{self, Judged, Judgement, Memory, Own, Ready};
 use super::views::{Deviations, Levels, VIEWS};
 use sentinel_contract::history::{Frame, History};
 use sentinel_contract::trainer::{Pending, Trainer};
@@ -82,6 +84,8 @@ pub(super) struct Group {
     pub history_name: String,
     pub labels: Vec<(String, String)>,
     pub levels: Vec<Levels>,
+    /// How long each signal has been off.
+    pub drifts: Vec<Drift>,
     pub recent: VecDeque<Frame>,
     pub used: Option<InUse>,
     pub training: Training,
@@ -143,7 +147,7 @@ pub(super) struct Last {
     pub measures: Vec<Measure>,
     pub score: Option<f64>,
     pub joint: Votes,
-    pub robust_z: f64,
+    pub own: Own,
     pub blind: bool,
 }
 
@@ -165,6 +169,7 @@ impl Group {
             history_name,
             labels,
             levels,
+            drifts: vec![Drift::new(); shared.names.len()],
             recent: VecDeque::new(),
             used: None,
             training: Training::Due { at_ms: i64::MIN },
@@ -212,8 +217,8 @@ impl Group {
         self.missing = 0;
         if blind {
             let measures = self.measure(time_ms, &values, shared);
-            let (joint, robust_z) = (Votes::default(), 0.0);
-            self.last = Some(Last { measures, score: None, joint, robust_z, blind });
+            let (joint, own) = (Votes::default(), Own::default());
+            self.last = Some(Last { measures, score: None, joint, own, blind });
             return Vec::new();
         }
         self.awake = true;
@@ -224,8 +229,8 @@ impl Group {
         let frame = self.recent.back().expect("it was remembered above");
         shared.history.append_frame(&self.history_name, &shared.names, frame);
         self.ask(time_ms, shared); // a training reads history: not before it holds this frame
-        let (joint, robust_z) = (judgement.joint, judgement.robust_z);
-        self.last = Some(Last { measures, score, joint, robust_z, blind });
+        let (joint, own) = (judgement.joint, judgement.own);
+        self.last = Some(Last { measures, score, joint, own, blind });
         events.extend(announce(changes, shared));
         events
     }
@@ -235,6 +240,7 @@ impl Group {
     pub(super) fn take(&mut self, frame: Frame, shared: &Shared) -> Taken {
         let time_ms = frame.time_ms;
         self.fetch(time_ms, shared);
+        self.drift(time_ms, &frame.values, shared);
         let measures = self.measure(time_ms, &frame.values, shared);
         let deviations = self.deviations(time_ms, &frame.values, shared);
         self.remember(frame, shared);
@@ -261,6 +267,22 @@ impl Group {
         measured.collect()
     }
 
+    /// How long each signal has been off, with this frame.
+    fn drift(&mut self, time_ms: i64, values: &[f64], shared: &Shared) {
+        let Some(used) = &self.used else { return };
+        let youth = youth(used.model.from_ms, used.model.upto_ms);
+        let samples = self.samples(time_ms, values, shared).zip(&used.model.learned);
+        let off: Vec<f64> = samples
+            .map(|((signal, sample), learned)| {
+                let learned = learned.as_ref().filter(|learned| learned.drift.is_some());
+                learned.map_or(f64::NAN, |learned| off_usual(signal, learned, &sample, youth))
+            })
+            .collect();
+        for (drift, off) in self.drifts.iter_mut().zip(off) {
+            drift.push(off);
+        }
+    }
+
     /// How far each signal is off, in each view.
     fn deviations(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Deviations> {
         let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
@@ -270,8 +292,7 @@ impl Group {
         let deviations = deviations.map(|((signal, sample), learned)| match learned {
             Some(learned) => {
                 let unit = Unit::of(signal, learned.center, sample.volume);
-                let season = learned.usual_at(sample.seconds);
-                learned.usual.deviations(signal, unit, &sample, season, wider)
+                learned.usual.deviations(signal, unit, &sample, wider)
             }
             None => [0.0; VIEWS],
         });
@@ -285,11 +306,13 @@ impl Group {
         values: &'a [f64],
         shared: &'a Shared,
     ) -> impl Iterator<Item = (&'a Signal, Sample)> {
-        let each = shared.signals.signals.iter().zip(&self.levels).zip(values);
-        each.map(move |((signal, levels), value)| {
+        let memory = self.levels.iter().zip(&self.drifts);
+        let each = shared.signals.signals.iter().zip(memory).zip(values);
+        each.map(move |((signal, (levels, drift)), value)| {
             let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
             let seconds = time_ms as f64 / 1000.0;
-            (signal, Sample { seconds, value: *value, volume, now: levels.now() })
+            let (now, shift) = (levels.now(), drift.shift());
+            (signal, Sample { seconds, value: *value, volume, now, shift })
         })
     }
 

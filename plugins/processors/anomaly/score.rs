@@ -168,7 +168,9 @@ impl Boundary {
                 self.bound = bound.max(self.center + 0.02); // all scores equal: a forest that could not grow
             }
             Scale::Ratio => {
-                self.bound = observed_bound(&self.window, self.share).unwrap_or(1.0).max(1.0);
+                // What was seen so often is not beyond: a clipped score comes back to the last bit.
+                let observed = observed_bound(&self.window, self.share).unwrap_or(1.0);
+                self.bound = (observed * (1.0 + 1e-9)).max(1.0);
             }
         }
     }

@@ -20,6 +20,8 @@ const DISTINCT: [&str; 2] = ["sessions", "clients"];
 const NORMAL: usize = 5;
 /// A part of the breakdown is told in the sentence from here on.
 const TOLD: f64 = 0.5;
+/// A signal that changed by fewer of its usual movements is no suspect to name.
+const TELLING: f64 = 2.0;
 /// Letters of a host change in the sentence.
 const LONGEST: usize = 100;
 
@@ -241,8 +243,9 @@ fn suspect(incident: &Incident, facts: &Facts<'_>) -> Option<String> {
     let other = |feature: &str| lead.as_deref() != Some(&subject(feature));
     let is_normal = |feature: &String| incident.normal.contains(feature);
     let mut suspects = incident.suspects.iter();
-    let one = suspects.find(|one| other(&one.feature) && !is_normal(&one.feature))?;
-    let times = thousands(one.change.max(1.0));
+    let one = suspects
+        .find(|one| one.change >= TELLING && other(&one.feature) && !is_normal(&one.feature))?;
+    let times = thousands(one.change);
     Some(format!("{}, moved {times} times as far as it usually does", plain(&one.feature)))
 }
 

@@ -10,14 +10,16 @@ use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
 use serde::{Deserialize, Serialize};
 
+use super::boundaries::{Boundaries, Raw};
 use super::commands::Window;
-use super::frame::GroupKey;
+use super::drift::Drift;
 use super::group::{Before, Group, InUse, Shared, Training};
 use super::impact::Impact;
 use super::open::Open;
+use super::series::GroupKey;
 use super::suspects::Tracker;
 use super::tell::Ended;
-use super::train::{Boundaries, Model, Raw};
+use super::train::Model;
 use super::verdict::Memory;
 use super::views::Levels;
 
@@ -38,6 +40,9 @@ struct SavedGroup {
     name: String,
     labels: Vec<(String, String)>,
     levels: Vec<Levels>,
+    /// A snapshot of an older version has none.
+    #[serde(default)]
+    drifts: Vec<Drift>,
     model: Option<(Model, Boundaries, i64)>,
     /// When the next model is due, or up to when the one under way is trained.
     due_ms: i64,
@@ -119,6 +124,7 @@ fn save_group(group: &Group) -> SavedGroup {
         name: group.owner.group.clone(),
         labels: group.labels.clone(),
         levels: group.levels.clone(),
+        drifts: group.drifts.clone(),
         model: group.used.as_ref().map(model),
         due_ms,
         running,
@@ -181,6 +187,9 @@ fn restore_group(
         group.before = Some(Box::new(Before { at_ms, levels, used }));
     }
     group.levels = saved.levels;
+    if saved.drifts.len() == n_signals {
+        group.drifts = saved.drifts;
+    }
     group.learnt_frames = saved.learnt_frames;
     group.scored_frames = saved.scored_frames;
     group.incident = saved.incident;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::frame::GroupKey;
 use super::group::{EFFECT_FRAMES, Group, Shared, Training};
 use super::joint::NAMES;
+use super::series::GroupKey;
 use super::treat::Measure;
-use super::verdict::GUARD;
+use super::verdict::{DRIFT, GUARD};
 
 /// What a group's signals are up to now, in a frame that is not closed yet.
 pub(super) struct Present {
@@ -102,7 +102,8 @@ fn models(group: &Group) -> Value {
     let joint = NAMES.iter().zip(last.joint).zip(&used.boundaries.joint);
     let mut models: Vec<Value> =
         joint.map(|((name, score), boundary)| model(name, score, boundary.bound())).collect();
-    models.push(model(GUARD, last.robust_z, used.boundaries.robust_z.bound()));
+    models.push(model(GUARD, last.own.robust_z, used.boundaries.robust_z.bound()));
+    models.push(model(DRIFT, last.own.cusum, 1.0));
     Value::Array(models)
 }
 

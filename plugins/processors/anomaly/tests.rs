@@ -3,6 +3,7 @@
 mod commands;
 mod configuration;
 mod confirming;
+mod drift;
 mod fixtures;
 mod joins;
 mod learning;

@@ -12,13 +12,15 @@ use sentinel_models::ModelError;
 use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Columns, Stored};
-use super::joint::{JOINT, Joint, Votes};
+use super::boundaries::Boundaries;
+use super::columns::{Columns, Stored, is_learnt};
+use super::drift;
+use super::joint::Joint;
 use super::rows;
-use super::score::{Boundary, Scale, Trailing, WINDOW, tail_bound};
+use super::score::{WINDOW, tail_bound};
 use super::signals::{Signal, Signals};
 use super::tier;
-use super::treat::{Learned, Measure, Sample, Unit, learn, measure};
+use super::treat::{Learned, Measure, Sample, Unit, learn, measure, off_usual};
 use super::views::{Ensemble, Largest, Levels};
 use super::worse::{self, Against};
 
@@ -26,12 +28,11 @@ use super::worse::{self, Against};
 const MAX_ROWS: usize = 4096;
 /// Signals whose values are in memory at once.
 const AT_ONCE: usize = 6;
-/// Frames read from history at all.
+/// Frames that are learnt from, each by itself; and those before them that a season is learnt from: a fortnight of ten seconds.
 const MAX_FRAMES: i64 = 20_160;
+const MAX_OLDER: i64 = 5 * MAX_FRAMES;
 /// Edges of a band, in robust standard deviations: never so near that counting noise passes, never beyond the clip.
 const BOUNDS: std::ops::RangeInclusive<f64> = 4.0..=12.0;
-/// A written score that means beyond the boundary, and for long.
-const LONG_BEYOND: f64 = 2.0;
 /// See [`doubt`].
 const FEW_FRAMES: f64 = 60.0;
 const DAY_MS: i64 = 86_400_000;
@@ -51,62 +52,6 @@ pub(super) struct Model {
     /// What that time tells apart.
     #[serde(default)]
     pub tier: Tier,
-}
-
-/// The boundaries of every score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Boundaries {
-    /// Of the frame's number, over a day of minutes: what the written score is measured in.
-    pub frame: Trailing,
-    /// The same over two days: what the evidence for an incident is measured in.
-    pub days: Trailing,
-    /// The same over a fortnight: what one frame alone must be beyond to be enough.
-    pub fortnight: Trailing,
-    /// Of the joint models.
-    pub joint: Vec<Boundary>,
-    /// Of the signals' own tests.
-    pub robust_z: Boundary,
-}
-
-/// Raw scores of one frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Raw {
-    pub frame: f64,
-    pub joint: Votes,
-    pub robust_z: f64,
-}
-
-impl Raw {
-    /// The larger of each.
-    pub(super) fn max(&self, other: &Raw) -> Raw {
-        Raw {
-            frame: self.frame.max(other.frame),
-            joint: std::array::from_fn(|model| self.joint[model].max(other.joint[model])),
-            robust_z: self.robust_z.max(other.robust_z),
-        }
-    }
-}
-
-impl Boundaries {
-    /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
-    ///
-    /// Those of the frame's number move on even then, that of evidence once it looks back on two whole days: what
-    /// is usual today is not to call all day. A shorter one would learn the incident. An incident goes on as long as
-    /// there is evidence, whatever the score's boundary has learnt of it.
-    pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
-        if !open || self.days.is_whole() {
-            self.days.push(raw.frame);
-        }
-        self.frame.push(raw.frame);
-        self.fortnight.push(raw.frame);
-        if held {
-            return;
-        }
-        for (boundary, raw) in self.joint.iter_mut().zip(raw.joint) {
-            boundary.push(raw);
-        }
-        self.robust_z.push(raw.robust_z);
-    }
 }
 
 /// A model with the boundaries that its training gives.
@@ -172,12 +117,13 @@ impl Job {
         let failed = |error: anyhow::Error| Refusal::Failed(format!("{error:#}"));
         let (recent, names) = (std::mem::take(&mut self.recent), self.signals.names());
         let options = &self.options;
-        let reach = options.window_ms.min(MAX_FRAMES * options.interval_ms);
+        let reach = |most: i64| options.window_ms.min(most * options.interval_ms);
         let stored = Stored {
             history: &*self.history,
             name: &self.name,
             names: &names,
-            from_ms: self.upto_ms.saturating_sub(reach),
+            older_ms: self.upto_ms.saturating_sub(reach(MAX_FRAMES + MAX_OLDER)),
+            from_ms: self.upto_ms.saturating_sub(reach(MAX_FRAMES)),
             upto_ms: self.upto_ms,
             interval_ms: options.interval_ms,
             excluded: &self.excluded,
@@ -245,11 +191,14 @@ pub(super) fn fit(
         let volumes = some.iter().filter_map(|at| signals.signals[*at].volume);
         let wanted: Vec<usize> = some.iter().copied().chain(volumes).collect();
         let columns = frames.read(&wanted)?;
-        let mut volumes = columns[some.len()..].iter();
-        for (at, values) in some.iter().zip(&columns) {
+        let older = frames.read_older(&wanted)?;
+        let mut volumes = columns[some.len()..].iter().zip(&older[some.len()..]);
+        for ((at, values), older) in some.iter().zip(&columns).zip(&older) {
             let signal = &signals.signals[*at];
-            let volumes = signal.volume.and_then(|_| volumes.next()).map(Vec::as_slice);
-            learned.push(seen.learn(signal, values, volumes, frames, options));
+            let volumes = signal.volume.and_then(|_| volumes.next());
+            let older = Values { own: older, volumes: volumes.map(|(_, older)| older.as_slice()) };
+            let values = Values { own: values, volumes: volumes.map(|(all, _)| all.as_slice()) };
+            learned.push(seen.learn(signal, &values, &older, frames, options));
         }
     }
     let Seen { rows, alarms, largest, .. } = seen;
@@ -257,19 +206,26 @@ pub(super) fn fit(
     let raw: Vec<f64> = largest.iter().map(|frame| ensemble.raw(frame)).collect();
     drop(largest);
     let (joint, votes) = Joint::fit(&rows, options.seed)?;
-    let of_joint = |model: usize| {
-        Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
-    };
-    let boundaries = Boundaries {
-        frame: Trailing::day(options.welcome, raw.iter().copied()),
-        days: Trailing::days(raw.iter().copied()),
-        fortnight: Trailing::fortnight(options.welcome, raw.iter().copied()),
-        joint: (0..JOINT).map(of_joint).collect(),
-        robust_z: Boundary::new(Scale::Ratio, options.share, chosen.iter().map(|at| alarms[*at])),
-    };
-    let tier = tier::of(frames.times.iter().copied());
+    let boundaries = Boundaries::learn(options, &raw, &votes, chosen.iter().map(|at| alarms[*at]));
+    let tier = tier::of(frames.older.iter().chain(&frames.times).copied());
     let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms, tier };
     Ok(Trained { model, boundaries })
+}
+
+/// A signal's values, and those of the signal that counts what it is a share of.
+struct Values<'a> {
+    own: &'a [f64],
+    volumes: Option<&'a [f64]>,
+}
+
+impl<'a> Values<'a> {
+    /// Time, value and volume of each.
+    fn at(&self, times: &'a [i64]) -> impl Iterator<Item = (i64, f64, f64)> {
+        let volumes = self.volumes;
+        let volume = move |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
+        let each = times.iter().zip(self.own).enumerate();
+        each.map(move |(at, (time_ms, value))| (*time_ms, *value, volume(at)))
+    }
 }
 
 /// What the signals that were learnt make of the frames.
@@ -289,22 +245,23 @@ impl Seen<'_> {
     fn learn(
         &mut self,
         signal: &Signal,
-        values: &[f64],
-        volumes: Option<&[f64]>,
+        values: &Values<'_>,
+        older: &Values<'_>,
         frames: &Columns<'_>,
         options: &Options,
     ) -> Option<Learned> {
-        let volume = |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
-        let each = values.iter().enumerate();
-        let each = each.map(|(at, value)| (frames.times[at], *value, volume(at)));
-        let mut samples = replay(each, options.level_frames);
+        let older: Vec<Sample> = older.at(&frames.older).map(Sample::alone).collect();
+        let mut samples = replay(values.at(&frames.times), options.level_frames);
         for (one, score) in samples.iter_mut().zip(&frames.scores) {
             if !is_learnt(*score) {
                 *one = one.missing();
             }
         }
-        let mut facts = learn(signal, &samples)?;
-        for (one, value) in samples.iter_mut().zip(values) {
+        let mut facts = learn(signal, &samples, &older)?;
+        let span = samples.last()?.seconds - samples.first()?.seconds;
+        let off = samples.iter().map(|one| off_usual(signal, &facts, one, self.youth));
+        facts.drift = drift::usual(span, off);
+        for (one, value) in samples.iter_mut().zip(values.own) {
             one.value = *value;
         }
         let youth = self.youth;
@@ -316,8 +273,7 @@ impl Seen<'_> {
             *worst = alarm([measured(&facts, one)].into_iter()).max(*worst);
             let unit = Unit::of(signal, facts.center, one.volume);
             let wider = (youth, self.doubt);
-            let season = facts.usual_at(one.seconds);
-            largest.add(&facts.usual.deviations(signal, unit, one, season, wider));
+            largest.add(&facts.usual.deviations(signal, unit, one, wider));
         }
         for (row, at) in self.rows.iter_mut().zip(self.chosen) {
             row.push(measured(&facts, &samples[*at]).z);
@@ -326,16 +282,10 @@ impl Seen<'_> {
     }
 }
 
-/// Scales do not learn from frames that were far beyond the boundary for long when they came, or they would stop seeing such
-/// faults (measured on the development machines with daily training: PR-AUC .43 with those frames, .48 without). The
-/// boundaries do.
-fn is_learnt(score: f64) -> bool {
-    score.is_nan() || score < LONG_BEYOND
-}
-
-/// The guard's raw score: the largest of the signals that are far enough from what is expected, the way that hurts.
+/// The guard's raw score: the largest of the signals that are far enough from what is expected, the way that hurts. What has
+/// drifted has a boundary of its own.
 pub(super) fn alarm(measures: impl Iterator<Item = Measure>) -> f64 {
-    measures.filter(|one| one.counts).map(|one| one.score).fold(0.0, f64::max)
+    measures.filter(|one| one.counts && !one.has_drifted()).map(|one| one.score).fold(0.0, f64::max)
 }
 
 /// The values of one signal with the levels before each.
@@ -353,17 +303,20 @@ pub(super) fn replay_level(
 /// The same from times, values, and volumes.
 fn replay(each: impl Iterator<Item = (i64, f64, f64)>, level_frames: usize) -> Vec<Sample> {
     let mut recent = Levels::new(level_frames);
-    each.map(|(time_ms, value, volume)| {
+    each.map(|one| {
         let now = recent.now();
-        recent.push(value);
-        Sample { seconds: time_ms as f64 / 1000.0, value, volume, now }
+        recent.push(one.1);
+        Sample { now, ..Sample::alone(one) }
     })
     .collect()
 }
 
-/// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas.
+/// The edge of a signal's band. `measured` was taken with a bound of 1: its scores are sigmas. What is mostly zero (errors, say) has
+/// few sizes and no tail to extrapolate: never further than twice the largest that was seen.
 fn bound_of(measured: impl Iterator<Item = Measure>, share: f64) -> f64 {
     let mut scores = TrailingQuantile::new(WINDOW);
     scores.extend(measured.filter(|one| one.expected.is_finite()).map(|one| one.score));
-    tail_bound(&scores, share).unwrap_or(*BOUNDS.start()).clamp(*BOUNDS.start(), *BOUNDS.end())
+    let largest = scores.quantile(1.0).unwrap_or(0.0);
+    let bound = tail_bound(&scores, share).unwrap_or(0.0).min(2.0 * largest);
+    bound.clamp(*BOUNDS.start(), *BOUNDS.end())
 }

@@ -3,13 +3,15 @@
 //! Two residuals, because one alone hides either slow or long faults (DESIGN section 6): against the recent level
 //! (a rolling median) and against the median of the training. Each is divided by its robust scale in training, with a
 //! floor that knows the noise of counting (Poisson: a count of m has a standard deviation of sqrt(m)), and clipped.
-//! The larger one speaks. Missing is NaN, not zero. Once two days are known, its season stands for the median of the training.
+//! The larger one speaks. Missing is NaN, not zero. Once two days are known, its season stands for the median of the training, and
+//! a small shift that lasts is unusual as well (`drift`).
 
 use sentinel_contract::incident::Direction;
 use sentinel_models::change_rank::Baseline;
 use sentinel_models::robust::{MAD_TO_SIGMA, mad};
 use serde::{Deserialize, Serialize};
 
+use super::drift;
 use super::season::Season;
 use super::signals::{Signal, Treatment, Watch};
 use super::suspects::LEVEL_FRAMES;
@@ -44,6 +46,9 @@ pub(super) struct Learned {
     pub season: Option<Season>,
     /// How many scales make the edge of the band.
     pub bound: f64,
+    /// The longest shift that is usual (`drift`), once that is known.
+    #[serde(default)]
+    pub drift: Option<f64>,
     /// No value in training was negative: neither is its band.
     pub non_negative: bool,
     /// The 1 % quantile in training; the signal's unit.
@@ -68,13 +73,29 @@ pub(super) struct Measure {
     pub score: f64,
     /// The least deviation is met, in the direction that is watched.
     pub counts: bool,
+    /// A small shift that lasts, 1.0 where it is unusual; from there on it is the score, unless that is larger.
+    pub drift: f64,
 }
 
 impl Measure {
     /// A signal of which nothing can be said.
     pub(super) fn unknown(value: f64) -> Self {
         let nan = f64::NAN;
-        Measure { value, expected: nan, lower: nan, upper: nan, z: 0.0, score: 0.0, counts: false }
+        Measure {
+            value,
+            expected: nan,
+            lower: nan,
+            upper: nan,
+            z: 0.0,
+            score: 0.0,
+            counts: false,
+            drift: 0.0,
+        }
+    }
+
+    /// It is the lasting shift that is unusual, more than the value.
+    pub(super) fn has_drifted(&self) -> bool {
+        self.drift >= 1.0 && self.drift >= self.score
     }
 
     /// Which way it lies from the expected.
@@ -157,6 +178,7 @@ impl Unit {
 }
 
 /// A residual: robust standard deviations, and what it is measured against.
+#[derive(Clone, Copy)]
 struct Residual {
     z: f64,
     expected: f64,
@@ -183,15 +205,22 @@ pub(super) fn measure(signal: &Signal, learned: &Learned, sample: &Sample, youth
         .now
         .short
         .and_then(|level| residual(unit, signal, value, level, learned.level_scale));
-    let usual = learned.usual_at(sample.seconds).map_or(learned.center, |usual| unit.undo(usual));
-    let base = residual(unit, signal, value, usual, learned.base_scale * youth);
+    let base = against_usual(signal, learned, sample, youth);
     let chosen = match (recent, base) {
         (Some(recent), Some(base)) if base.z.abs() > recent.z.abs() => base,
         (Some(recent), _) => recent,
         (None, Some(base)) => base,
         (None, None) => return Measure::unknown(value),
     };
-    let edge = learned.bound * chosen.scale;
+    let drift = base.map_or(0.0, |base| drift::score(sample.shift, base.z, learned.drift));
+    // What has been off for long is outside a band that is as much narrower.
+    let (chosen, bound) = match base {
+        Some(base) if drift >= 1.0 && drift > chosen.z.abs() / learned.bound => {
+            (base, base.z.abs() / drift)
+        }
+        _ => (chosen, learned.bound),
+    };
+    let edge = bound * chosen.scale;
     let middle = unit.treat(chosen.expected);
     let lower = unit.undo(middle - edge);
     let lower = if learned.non_negative { lower.max(0.0) } else { lower };
@@ -203,12 +232,30 @@ pub(super) fn measure(signal: &Signal, learned: &Learned, sample: &Sample, youth
         upper: unit.undo(middle + edge),
         z: chosen.z,
         score: if is_watched(signal, value - chosen.expected) {
-            chosen.z.abs() / learned.bound
+            chosen.z.abs() / bound
         } else {
             0.0
         },
         counts,
+        drift,
     }
+}
+
+/// Against the season, or the median of the training.
+fn against_usual(
+    signal: &Signal,
+    learned: &Learned,
+    sample: &Sample,
+    youth: f64,
+) -> Option<Residual> {
+    let unit = Unit::of(signal, learned.center, sample.volume);
+    let usual = learned.usual_at(sample.seconds).map_or(learned.center, |usual| unit.undo(usual));
+    residual(unit, signal, sample.value, usual, learned.base_scale * youth)
+}
+
+/// How far a sample is from what is usual at its time, in robust standard deviations; NaN when that is unknown.
+pub(super) fn off_usual(signal: &Signal, learned: &Learned, sample: &Sample, youth: f64) -> f64 {
+    against_usual(signal, learned, sample, youth).map_or(f64::NAN, |residual| residual.z)
 }
 
 /// Whether a change goes the way that hurts.
@@ -255,17 +302,26 @@ pub(super) struct Sample {
     pub volume: f64,
     /// The recent levels before it.
     pub now: Now,
+    /// How long it has been off, with it (`drift`).
+    pub shift: f64,
 }
 
 impl Sample {
+    /// Of this time (in ms), value and volume, with nothing before it.
+    pub(super) fn alone((time_ms, value, volume): (i64, f64, f64)) -> Self {
+        let now = Now { short: None, middle: None, long: None };
+        Sample { seconds: time_ms as f64 / 1000.0, value, volume, now, shift: 0.0 }
+    }
+
     /// The same moment, without the value.
     pub(super) fn missing(self) -> Self {
         Sample { value: f64::NAN, ..self }
     }
 }
 
-/// Learns a signal's center and scales; `None` when it was missing in most of the samples. The bound is set afterwards.
-pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
+/// Learns a signal's center and scales; `None` when it was missing in most of the samples. Those before them, `older`, are for
+/// the season only. The bound is set afterwards.
+pub(super) fn learn(signal: &Signal, samples: &[Sample], older: &[Sample]) -> Option<Learned> {
     let values: Vec<f64> =
         samples.iter().map(|sample| sample.value).filter(|v| v.is_finite()).collect();
     if values.len() * 2 < samples.len() || values.len() < 2 {
@@ -295,7 +351,8 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
     };
     let treated = series(&|sample| Some(sample.value));
     let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
-    let season = Season::learn(&seconds, &treated);
+    let before = older.iter().map(|sample| (sample.seconds, treat(sample, Some(sample.value))));
+    let season = Season::learn(before.chain(seconds.iter().copied().zip(treated.iter().copied())));
     let usual: Option<Vec<f64>> =
         season.as_ref().map(|season| seconds.iter().map(|time| season.at(*time)).collect());
     let base_scale = match &usual {
@@ -311,9 +368,10 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample]) -> Option<Learned> {
         level_scale: distances(&|sample| sample.now.short),
         base_scale,
         bound: 1.0,
+        drift: None,
         non_negative: sorted[0] >= 0.0,
         low: quantile(0.01),
-        usual: Usual::learn(&treated, usual.as_deref(), &middle, &long)?,
+        usual: Usual::learn(&treated, &middle, &long)?,
         season,
         baseline: Baseline::fit(&treated, LEVEL_FRAMES),
     })

@@ -1,10 +1,10 @@
 //! One frame judged: what the models say, which gates hold, and whether a person should be called.
 //!
 //! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over the last days' boundary,
-//! confirms it when more than one signal has a part in it and the signals do not go together as they usually do (`pca`). So
-//! do one frame that stands out of a fortnight, an absolute limit, and a stop (`limits`). A person is called when a joint
-//! model and a signal's own test agree on more than traffic, when a limit is passed, or when traffic stops. One model's lone
-//! vote never calls.
+//! confirms it when more than one signal has a part in it, the signals do not go together as they usually do (`pca`), and it is
+//! more than what the last fortnight had often. So do one frame that stands out of a fortnight, an absolute limit, and a stop
+//! (`limits`). A person is called when a joint model and a signal's own test agree on more than traffic, when a limit is passed,
+//! or when traffic stops. One model's lone vote never calls.
 //!
 //! The written score is 1.0 and more exactly when the frame, or a signal's own test, is beyond its boundary. Within each side
 //! of it, it grows with the running mean of the logarithms of the number and of the joint models' scores: a long fault ranks
@@ -16,22 +16,24 @@ use std::collections::VecDeque;
 use sentinel_contract::history::Frame;
 use serde::{Deserialize, Serialize};
 
+use super::boundaries::{Boundaries, Raw};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, PCA, Votes};
 use super::limits::{BEYOND, LIMIT, STOP, STOP_SIZE, beyond_limit, stopped};
+use super::reasons::{explain_into, page, shares};
 use super::severity::Extent;
 use super::share_test::ShareTest;
 use super::signals::{Role, Signal, Treatment};
-use super::train::{Boundaries, Model, Raw, alarm};
+use super::train::{Model, alarm};
 use super::treat::Measure;
 use super::unit::Unit;
 use super::views::{Deviations, Largest};
 
 /// The name under which the signals' own tests are written.
 pub(super) const GUARD: &str = "robust_z";
-/// Signals named for a combination.
-const TOP: usize = 3;
+/// The same of small shifts that last.
+pub(super) const DRIFT: &str = "cusum";
 /// A frame this far beyond its boundary opens an incident: one beyond it by less is nothing yet.
 const OPENS: f64 = 1.4;
 /// Evidence that confirms, of at most [`MOST_EVIDENCE`] a frame.
@@ -44,6 +46,10 @@ const SURE_RESIDUAL: f64 = 0.5;
 /// one is always off. Counted as the inverse of the sum of the squares of their shares (Simpson 1949).
 const BREADTH: f64 = 1.5;
 const MANY: usize = 6;
+/// ... and one of the last frames reached so much of a fortnight's boundary: what came often in two weeks, and was never larger, is
+/// how this host is. It fades by a tenth a frame.
+const REACHES: f64 = 0.7;
+const FADES: f64 = 0.9;
 /// Below these an incident recovers.
 const CALM: f64 = 0.8;
 const CALM_EVIDENCE: f64 = 0.6 * SURE;
@@ -92,6 +98,9 @@ pub(super) struct Memory {
     /// The same, over more frames.
     #[serde(default)]
     lasting: f64,
+    /// The largest of the last frames, in a fortnight's boundaries, fading.
+    #[serde(default)]
+    reach: f64,
     rank: [f64; 2],
     /// Frames in a row beyond an absolute limit.
     beyond: u32,
@@ -109,7 +118,15 @@ pub(super) struct Judgement {
     pub raw: Option<Raw>,
     /// 1.0 at the boundary: the joint models, and the signals' own tests.
     pub joint: Votes,
+    pub own: Own,
+}
+
+/// The largest of the signals' own tests, 1.0 at the boundary.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Own {
     pub robust_z: f64,
+    /// Of small shifts that last (`drift`).
+    pub cusum: f64,
 }
 
 /// Judges a frame. The explanation is made only when it is needed: beyond the boundary, with an incident `open`, or when
@@ -124,12 +141,13 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
             robust_z: alarm(frame.measures.iter().copied()),
         }
     });
-    let (mut ratio, mut joint, mut robust_z) = (0.0, [0.0; JOINT], 0.0);
+    let (mut ratio, mut joint) = (0.0, [0.0; JOINT]);
+    let mut own = Own { robust_z: 0.0, cusum: drifted(frame, |_| true) };
     let (mut enough, mut stands_out) = (false, false);
     if let (Some(ready), Some(raw)) = (frame.ready, raw) {
         let bounds = ready.boundaries;
         ratio = bounds.frame.score(raw.frame);
-        robust_z = bounds.robust_z.score(raw.robust_z);
+        own.robust_z = bounds.robust_z.score(raw.robust_z);
         for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
             *score = boundary.score(raw);
         }
@@ -141,10 +159,14 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         for (mean, weight) in memory.rank.iter_mut().zip(RANK_WEIGHTS) {
             *mean += weight * (size - *mean);
         }
-        let outstanding = bounds.fortnight.score(raw.frame) >= OUTSTANDING;
+        let of_fortnight = bounds.fortnight.score(raw.frame);
+        memory.reach = of_fortnight.max(FADES * memory.reach);
         let of_many = memory.lasting >= SURE || is_broad(frame, ready.model);
-        enough = memory.evidence >= SURE && joint[PCA] >= SURE_RESIDUAL && of_many;
-        stands_out = outstanding && joint[PCA] >= 1.0 && of_many;
+        enough = memory.evidence >= SURE
+            && memory.reach >= REACHES
+            && joint[PCA] >= SURE_RESIDUAL
+            && of_many;
+        stands_out = of_fortnight >= OUTSTANDING && joint[PCA] >= 1.0 && of_many;
     }
     let guard = guard(frame);
     memory.guard = memory.guard << 1 | u64::from(guard >= 1.0);
@@ -156,7 +178,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     let stop_score = if stopped.is_some() { BEYOND.start() * 1.5 } else { 0.0 };
     let absolute = limit_score.max(stop_score);
 
-    let alone = robust_z < 1.0 && joint.iter().all(|score| *score < 1.0);
+    let alone = own.robust_z < 1.0 && own.cusum < 1.0 && joint.iter().all(|score| *score < 1.0);
     let lasts = enough
         || stopped.is_some()
         || limit_score >= FAR
@@ -176,7 +198,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     if frame.ready.is_some() {
         let names = NAMES.iter().zip(joint);
         verdict.models = names.map(|(name, score)| ((*name).to_owned(), score)).collect();
-        verdict.models.push((GUARD.to_owned(), robust_z));
+        verdict.models.push((GUARD.to_owned(), own.robust_z));
+        verdict.models.push((DRIFT.to_owned(), own.cusum));
     }
     if limit.is_some() {
         verdict.models.push((LIMIT.to_owned(), limit_score));
@@ -190,7 +213,7 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         let reason = limit.map(|(.., reason)| reason).or(stopped);
         (verdict.page, verdict.why_not) = page(frame, &joint, reason, stands_out && !lasts);
     }
-    Judgement { verdict, raw, joint, robust_z }
+    Judgement { verdict, raw, joint, own }
 }
 
 /// Whether more than one signal has a part in the frame's number, where there are many.
@@ -215,7 +238,14 @@ fn extent(frame: &Judged<'_>, size: f64, stopped: bool) -> Extent {
 fn guard(frame: &Judged<'_>) -> f64 {
     let gated = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| signal.is_gated());
     let raw = alarm(gated.map(|(_, one)| *one));
-    frame.ready.map_or(0.0, |ready| ready.boundaries.robust_z.score(raw))
+    let score = frame.ready.map_or(0.0, |ready| ready.boundaries.robust_z.score(raw));
+    score.max(drifted(frame, Signal::is_gated))
+}
+
+/// The longest shift of some signals that are far enough from what is expected, the way that hurts.
+fn drifted(frame: &Judged<'_>, of: impl Fn(&Signal) -> bool) -> f64 {
+    let some = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| of(signal));
+    some.map(|(_, one)| one).filter(|one| one.counts).fold(0.0, |most, one| one.drift.max(most))
 }
 
 impl Memory {
@@ -263,78 +293,4 @@ impl Memory {
 fn written(ratio: f64, rank: [f64; 2]) -> f64 {
     let size = rank[0].max(rank[1]);
     if ratio >= 1.0 { 1.0 + size } else { size / (1.0 + size) }
-}
-
-/// The shares of the views, and of the joint models that find the frame beyond their boundaries.
-fn shares(frame: &Judged<'_>, row: Option<&[f64]>, joint: &Votes) -> Vec<Vec<f64>> {
-    let mut shares = vec![explain::shares_of_views(frame.deviations)];
-    if let (Some(ready), Some(row)) = (frame.ready, row) {
-        for (model, score) in joint.iter().enumerate() {
-            if *score >= 1.0 {
-                shares.push(explain::shares_of_joint(ready.model, model, row, frame.measures));
-            }
-        }
-    }
-    shares
-}
-
-fn explain_into(
-    verdict: &mut Verdict,
-    frame: &Judged<'_>,
-    shares: &[Vec<f64>],
-    limit: Option<usize>,
-) {
-    let (signals, measures) = (frame.signals, frame.measures);
-    let mut listed = explain::contributions(signals, measures, shares);
-    verdict.normal = explain::normal(signals, measures);
-    // Within the bands of all signals it is the combination that is unusual, and no single one is to blame.
-    let outside = measures.iter().any(|one| one.score >= 1.0);
-    verdict.contributions = match limit {
-        Some(at) if listed.iter().all(|one| one.feature != signals[at].name) => {
-            let mut alone = vec![0.0; signals.len()];
-            alone[at] = 1.0;
-            let mut all = explain::contributions(signals, measures, &[alone]);
-            if !listed.is_empty() {
-                all.iter_mut().chain(&mut listed).for_each(|one| one.share /= 2.0);
-            }
-            all.append(&mut listed);
-            all
-        }
-        _ => listed,
-    };
-    verdict.what = explain::what(signals, &verdict.contributions);
-    if !outside && limit.is_none() {
-        let names: Vec<&str> =
-            verdict.contributions.iter().take(TOP).map(|one| one.feature.as_str()).collect();
-        verdict.what = format!("unusual combination of {}", names.join(", "));
-        verdict.contributions = Vec::new();
-    }
-}
-
-/// Whether a person is called, and why or why not; `lone` is a frame that confirms by itself.
-fn page(
-    frame: &Judged<'_>,
-    joint: &Votes,
-    beyond: Option<String>,
-    lone: bool,
-) -> (Option<String>, String) {
-    if beyond.is_some() {
-        return (beyond, String::new());
-    }
-    let serious = frame
-        .signals
-        .iter()
-        .zip(frame.measures)
-        .filter(|(signal, one)| signal.role != Role::Traffic && one.counts && one.score >= 1.0);
-    let worst = serious.max_by(|a, b| a.1.score.total_cmp(&b.1.score));
-    let voter = NAMES.iter().zip(joint).find(|(_, score)| **score >= 1.0);
-    match (worst, voter) {
-        (Some(_), Some(_)) if lone => (None, "one frame alone does not call anyone".to_owned()),
-        (Some((signal, _)), Some((name, _))) => {
-            let name = name.replace('_', " ");
-            (Some(format!("{name} and robust z agree on {}", signal.name)), String::new())
-        }
-        (Some(_), None) => (None, "no joint model agrees: nobody is called".to_owned()),
-        (None, _) => (None, "traffic alone does not call anyone".to_owned()),
-    }
 }

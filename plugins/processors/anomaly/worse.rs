@@ -14,10 +14,11 @@
 
 use sentinel_contract::history::Frame;
 
+use super::boundaries::Boundaries;
 use super::columns::Columns;
 use super::joint::{JOINT, NAMES};
 use super::signals::Signals;
-use super::train::{Boundaries, Model, Options, Trained, alarm, doubt, replay_level, youth};
+use super::train::{Model, Options, Trained, alarm, doubt, replay_level, youth};
 use super::treat::{Measure, Sample, Unit, measure};
 use super::verdict::GUARD;
 use super::views::{LONG, Largest};
@@ -122,8 +123,7 @@ fn ask(model: &Model, boundaries: &Boundaries, signals: &Signals, samples: &[Vec
                 let one = &samples[at];
                 let Some(learned) = learned else { return Measure::unknown(one.value) };
                 let unit = Unit::of(signal, learned.center, one.volume);
-                let season = learned.usual_at(one.seconds);
-                largest.add(&learned.usual.deviations(signal, unit, one, season, wider));
+                largest.add(&learned.usual.deviations(signal, unit, one, wider));
                 measure(signal, learned, one, youth)
             })
             .collect();

@@ -63,3 +63,28 @@ fn one_frame_that_stands_out_is_confirmed_and_calls_nobody() {
     let states = [State::Detected, State::Confirmed, State::Recovering, State::Resolved];
     assert_eq!(rig.states(), states, "{:?}", told(&rig));
 }
+
+#[test]
+fn what_is_often_as_far_off_as_can_be_is_not_beyond_any_more() {
+    // A disk that is idle, and busy for a second each time something is flushed: far more than any scale, so clipped.
+    let signal =
+        "[[signals]]\nname = \"busy\"\nmetric = \"busy\"\nmin_change = 5.0\nmin_relative = 0.5\n";
+    let head = "preset = \"none\"\nframe_interval = \"1s\"\nmin_training_frames = 300\n";
+    let (mut rig, mut rng) = (Rig::new(&format!("{head}{signal}")), SplitMix64::new(4));
+    let mut second = |rig: &mut Rig, flushed: f64| {
+        let busy = if rng.uniform() < flushed { 100.0 } else { rng.uniform() };
+        rig.window("x", &[("busy", busy)]);
+    };
+    for _ in 0..310 {
+        second(&mut rig, 0.0);
+    }
+    for _ in 0..600 {
+        second(&mut rig, 0.1);
+    }
+    assert!(rig.states().contains(&State::Detected), "it was unusual once");
+    rig.incidents.clear();
+    for _ in 0..600 {
+        second(&mut rig, 0.1);
+    }
+    assert_eq!(rig.states(), [], "{:?}", told(&rig));
+}

@@ -50,13 +50,13 @@ fn a_kill_in_the_middle_of_an_incident_changes_no_score_and_calls_nobody_again()
         if at < 2 {
             continue;
         }
-        for model in ["overall", "isolation_forest", "one_class_svm", "pca", "robust_z"] {
+        for model in ["overall", "isolation_forest", "one_class_svm", "pca", "robust_z", "cusum"] {
             let (a, b) = (rig.score(model).unwrap(), restarted.score(model).unwrap());
             assert!((a - b).abs() < 1e-9, "window {at}, {model}: {a} and {b}");
             compared += 1;
         }
     }
-    assert_eq!(compared, 98 * 5);
+    assert_eq!(compared, 98 * 6);
     assert_eq!(restarted.states(), [State::Recovering, State::Resolved]);
     assert_eq!(restarted.incidents[..], rig.incidents[3..], "told as if it had never been killed");
 }

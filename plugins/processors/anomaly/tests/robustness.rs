@@ -23,13 +23,13 @@ fn a_restart_scores_as_if_it_had_not_happened() {
         if at < 2 {
             continue;
         }
-        for model in ["overall", "isolation_forest", "robust_z"] {
+        for model in ["overall", "isolation_forest", "robust_z", "cusum"] {
             let (a, b) = (rig.score(model).unwrap(), restarted.score(model).unwrap());
             assert!((a - b).abs() < 1e-9, "{:?} window {at}, {model}: {a} and {b}", rig.states());
             compared += 1;
         }
     }
-    assert_eq!(compared, 118 * 3);
+    assert_eq!(compared, 118 * 4);
     assert_eq!(rig.keys(), restarted.keys());
     assert_eq!(rig.keys().len(), 1);
 }

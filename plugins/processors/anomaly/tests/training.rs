@@ -6,7 +6,7 @@ use sentinel_contract::incident::Tier;
 
 use super::super::columns::{Columns, Stored};
 use super::super::signals::Signals;
-use super::super::train::{self, Options, Trained};
+use super::super::train::{self, Job, Options, Trained};
 use super::super::worse::{self, Against};
 use super::super::{due, rows, tier};
 use super::*;
@@ -57,6 +57,7 @@ fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what
         history: &history,
         name: "web",
         names: &names,
+        older_ms: START_MS,
         from_ms: START_MS,
         upto_ms: START_MS + 1250 * 60_000,
         interval_ms: 60_000,
@@ -76,6 +77,84 @@ fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what
     let again = columns.read(&[1]).unwrap();
     assert!(again[0][1].is_nan() && again[0].len() == 1231);
     assert_eq!((again[0][0], again[0][2]), (0.0, -2.0), "what comes after stays in its place");
+}
+
+#[test]
+fn frames_before_those_that_are_learnt_from_are_joined_into_means() {
+    let history = Memory::default();
+    let names = ["a", "b"].map(str::to_owned);
+    for (at, time_ms) in minutes(0..5000).enumerate() {
+        let score = if at == 1 { 3.0 } else { 0.5 };
+        let frame = Frame { time_ms, values: vec![at as f64, f64::NAN], score };
+        history.append_frame("web", &names, &frame);
+    }
+    let incident = START_MS + 3 * 60_000..START_MS + 9 * 60_000;
+    let stored = Stored {
+        history: &history,
+        name: "web",
+        names: &names,
+        older_ms: START_MS,
+        from_ms: START_MS + 4900 * 60_000,
+        upto_ms: START_MS + 5000 * 60_000,
+        interval_ms: 60_000,
+        excluded: std::slice::from_ref(&incident),
+    };
+    let columns = Columns::stored(&stored).unwrap();
+    assert_eq!((columns.len(), columns.times[0]), (100, stored.from_ms));
+    // Of three minutes each; of the first one was far beyond its boundary, of the second and third nothing is learnt.
+    assert_eq!(columns.older.len(), 4900_usize.div_ceil(3) - 2);
+    assert_eq!(columns.older[..2], [START_MS + 90_000, START_MS + 9 * 60_000 + 90_000]);
+    let [a, b] = &columns.read_older(&[0, 1]).unwrap()[..] else { panic!() };
+    assert_eq!((a.len(), b.len()), (columns.older.len(), columns.older.len()));
+    assert_eq!(a[..2], [1.0, 10.0]);
+    assert!(b.iter().all(|mean| mean.is_nan()));
+}
+
+#[test]
+fn frames_of_ten_seconds_learn_the_week() {
+    let history = Arc::new(Memory::default());
+    let names = ["load".to_owned()];
+    let mut rng = SplitMix64::new(5);
+    let rests = |time_ms: i64| (time_ms - START_MS).div_euclid(DAY_MS).rem_euclid(7) >= 5;
+    let upto_ms = START_MS + 2 * WEEK_MS;
+    for time_ms in (START_MS..=upto_ms).step_by(10_000) {
+        let load = if rests(time_ms) { 20.0 } else { 60.0 } + rng.normal();
+        history.append_frame("web", &names, &Frame { time_ms, values: vec![load], score: 0.5 });
+    }
+    let mut signals = Signals::default();
+    let config = "name = \"load\"\nmetric = \"load\"\n";
+    signals.add(&toml::from_str(config).unwrap()).unwrap();
+    let options = Options {
+        level_frames: 60,
+        min_frames: 120,
+        window_ms: 2 * WEEK_MS,
+        interval_ms: 10_000,
+        share: 1e-3,
+        welcome: 1.0,
+        seed: 1,
+    };
+    let job = Job {
+        signals: Arc::new(signals),
+        history,
+        name: "web".to_owned(),
+        upto_ms,
+        excluded: Vec::new(),
+        recent: Vec::new(),
+        options,
+        against: None,
+    };
+    let model = job.run().unwrap().model;
+    assert_eq!((model.tier, model.frames), (Tier::Weekly, 20_161));
+    let usual = |time_ms: i64| {
+        let load = model.learned[0].as_ref().unwrap();
+        load.usual_at(time_ms as f64 / 1000.0).expect("a season")
+    };
+    for day in 0..7 {
+        let noon = upto_ms + day * DAY_MS + DAY_MS / 2;
+        let expected = if rests(noon) { 20.0 } else { 60.0 };
+        let said = usual(noon);
+        assert!((said - expected).abs() < 8.0, "day {day}: {said}");
+    }
 }
 
 fn minutes(range: std::ops::Range<i64>) -> impl Iterator<Item = i64> {

@@ -1,0 +1,172 @@
+//! Which series feed which columns of which group. A series is matched once, when its `Arc` is first seen; a sample then costs one
+//! look-up by pointer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use sentinel_contract::Series;
+
+use super::fold::{Fold, Tally};
+use super::signals::Column;
+
+/// What an observer says of a window of which it has not seen all (`processors.log_features`).
+const UNSEEN: &str = "log_unseen";
+/// What a series' samples feed.
+pub(super) enum Target {
+    /// Nothing here.
+    Nothing,
+    /// Its group is one too many.
+    Refused,
+    /// It counts what its source has not seen.
+    Unseen,
+    /// Columns of a group.
+    Columns { group: u32, columns: Box<[u16]> },
+}
+
+pub(super) struct Entry {
+    series: Arc<Series>,
+    pub target: Target,
+    tally: Tally,
+}
+
+/// A set of label values that is watched on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GroupKey {
+    /// The values, joined; empty for the host itself.
+    pub name: String,
+    /// Names and values of the labels it has.
+    pub labels: Vec<(String, String)>,
+}
+
+/// All series that were seen, and what came of them in the current frame.
+pub(super) struct Known {
+    columns: Vec<Column>,
+    group_by: Vec<String>,
+    max_groups: usize,
+    index: HashMap<usize, u32, FixedState>,
+    entries: Vec<Entry>,
+    groups: Vec<GroupKey>,
+}
+
+impl Known {
+    pub(super) fn new(columns: Vec<Column>, group_by: Vec<String>, max_groups: usize) -> Self {
+        let (index, entries, groups) = (HashMap::default(), Vec::new(), Vec::new());
+        Known { columns, group_by, max_groups, index, entries, groups }
+    }
+
+    /// The groups, in the order of a frame's rows.
+    pub(super) fn groups(&self) -> &[GroupKey] {
+        &self.groups
+    }
+
+    /// How many there may be.
+    pub(super) fn max_groups(&self) -> usize {
+        self.max_groups
+    }
+
+    /// Restores a group before it speaks.
+    pub(super) fn add_group(&mut self, key: GroupKey) {
+        self.groups.push(key);
+    }
+
+    /// Series held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What the samples of the series at this place feed.
+    pub(super) fn target(&self, at: u32) -> &Target {
+        &self.entries[at as usize].target
+    }
+
+    /// Takes a sample of the current frame.
+    pub(super) fn add(&mut self, at: u32, time_ms: i64, value: f64, longest_gap_ms: i64) {
+        let entry = &mut self.entries[at as usize];
+        entry.tally.add(entry.series.kind(), time_ms, value, longest_gap_ms);
+    }
+
+    /// The current frame is over.
+    pub(super) fn next_frame(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.tally.is_used()) {
+            entry.tally.next_frame();
+        }
+    }
+
+    /// Nothing is known any more of what counters stood at.
+    pub(super) fn start_anew(&mut self) {
+        for entry in &mut self.entries {
+            entry.tally = Tally::default();
+        }
+    }
+
+    /// The place of a series.
+    pub(super) fn entry_of(&mut self, series: &Arc<Series>) -> u32 {
+        // The entry holds the series, so that its address cannot become another's.
+        let address = Arc::as_ptr(series).addr();
+        if let Some(at) = self.index.get(&address) {
+            return *at;
+        }
+        let at = self.entries.len() as u32;
+        let target = self.target_of(series);
+        self.entries.push(Entry { series: Arc::clone(series), target, tally: Tally::default() });
+        self.index.insert(address, at);
+        at
+    }
+
+    fn target_of(&mut self, series: &Series) -> Target {
+        if series.name() == UNSEEN {
+            return Target::Unseen;
+        }
+        let takers = self.columns.iter().enumerate().filter(|(_, column)| column.takes(series));
+        let columns: Box<[u16]> = takers.map(|(index, _)| index as u16).collect();
+        if columns.is_empty() {
+            return Target::Nothing;
+        }
+        let labels = self.group_by.iter().filter_map(|name| {
+            series.labels().get(name).map(|value| (name.clone(), value.to_owned()))
+        });
+        let labels: Vec<_> = labels.collect();
+        if let Some(group) = self.groups.iter().position(|group| group.labels == labels) {
+            return Target::Columns { group: group as u32, columns };
+        }
+        if self.groups.len() >= self.max_groups {
+            return Target::Refused;
+        }
+        let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+        self.groups.push(GroupKey { name: values.join(","), labels });
+        Target::Columns { group: (self.groups.len() - 1) as u32, columns }
+    }
+
+    /// What the current frame holds up to now, one row of columns a group.
+    pub(super) fn rows(&self) -> Vec<Vec<f64>> {
+        let mut rows = vec![vec![Fold::default(); self.columns.len()]; self.groups.len()];
+        for entry in &self.entries {
+            if let Target::Columns { group, columns } = &entry.target
+                && entry.tally.is_used()
+            {
+                for column in columns {
+                    let over_time = self.columns[usize::from(*column)].over_time;
+                    let value = entry.tally.value(entry.series.kind(), over_time);
+                    rows[*group as usize][usize::from(*column)].add(value);
+                }
+            }
+        }
+        let value = |row: Vec<Fold>| -> Vec<f64> {
+            row.iter()
+                .zip(&self.columns)
+                .map(|(fold, column)| fold.value(column.aggregate))
+                .collect()
+        };
+        rows.into_iter().map(value).collect()
+    }
+
+    /// Forgets series that nobody else holds.
+    pub(super) fn sweep(&mut self) {
+        self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || entry.tally.is_used());
+        let places = self.entries.iter().enumerate();
+        self.index =
+            places.map(|(at, entry)| (Arc::as_ptr(&entry.series).addr(), at as u32)).collect();
+    }
+}
