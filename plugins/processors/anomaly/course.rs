@@ -90,6 +90,7 @@ impl Group {
                 if let Some(used) = &mut self.used {
                     used.boundaries.push(&self.worst, false, false);
                 }
+                self.memory.bars.raise();
             }
             (Some(end), Some(open)) => {
                 self.accepted = end == End::Accepted;

@@ -341,6 +341,7 @@ impl Group {
             zeros: self.zeros,
             confirm_frames: shared.rules.confirm_frames,
             explain: shared.explain,
+            share: shared.options.share,
         };
         verdict::judge(&judged, &mut self.memory, self.incident.is_some())
     }

@@ -3,11 +3,12 @@
 //!
 //! In reading order. What is watched: `signals`, `presets`, `unit`. Samples to frames: `series`, `fold`, `frame`; read back, `columns`. Learning: `treat` and
 //! `season` (robust residuals), `views`, `joint`, `rows`, `train`, `boundaries`, `worse`, `tier`, `due`. Judging: `score` (1.0 at the boundary),
-//! `drift`, `limits`, `share_test`, `verdict` (one frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
+//! `bars`, `drift`, `limits`, `share_test`, `verdict` (one frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
 //! one), `course`, `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`,
 //! `changes`. All of it for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes
 //! from samples and ticks only: live and replay are the same code.
 
+mod bars;
 mod boundaries;
 mod changes;
 mod columns;

@@ -1,5 +1,6 @@
 //! Why a frame is judged as it is: what raised the number, in words, and whether a person is called.
 
+use super::bars::Bars;
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{NAMES, Votes};
@@ -60,6 +61,7 @@ pub(super) fn explain_into(
 pub(super) fn page(
     frame: &Judged<'_>,
     joint: &Votes,
+    bars: &Bars,
     beyond: Option<String>,
     lone: bool,
 ) -> (Option<String>, String) {
@@ -70,7 +72,11 @@ pub(super) fn page(
         .signals
         .iter()
         .zip(frame.measures)
-        .filter(|(signal, one)| signal.role != Role::Traffic && one.counts && one.score >= 1.0);
+        .enumerate()
+        .filter(|(at, (signal, one))| {
+            signal.role != Role::Traffic && one.counts && bars.is_beyond(*at, one)
+        })
+        .map(|(_, both)| both);
     let worst = serious.max_by(|a, b| a.1.score.total_cmp(&b.1.score));
     let voter = NAMES.iter().zip(joint).find(|(_, score)| **score >= 1.0);
     match (worst, voter) {

@@ -1,5 +1,6 @@
 //! The detector's promises, told to it as synthetic streams of metrics with a clock of their own.
 
+mod bars;
 mod commands;
 mod configuration;
 mod confirming;

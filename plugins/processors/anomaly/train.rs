@@ -12,12 +12,13 @@ use sentinel_models::ModelError;
 use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
+use super::bars::Bars;
 use super::boundaries::Boundaries;
 use super::columns::{Columns, Stored, is_learnt};
 use super::drift;
 use super::joint::Joint;
 use super::rows;
-use super::score::{WINDOW, tail_bound};
+use super::score::{WINDOW, observed_bound, tail_bound};
 use super::signals::{Signal, Signals};
 use super::tier;
 use super::treat::{Learned, Measure, Sample, Unit, learn, measure, off_usual};
@@ -31,7 +32,8 @@ const AT_ONCE: usize = 6;
 /// Frames that are learnt from, each by itself; and those before them that a season is learnt from: a fortnight of ten seconds.
 const MAX_FRAMES: i64 = 20_160;
 const MAX_OLDER: i64 = 5 * MAX_FRAMES;
-/// Edges of a band, in robust standard deviations: never so near that counting noise passes, never beyond the clip.
+/// Edges of a band, in robust standard deviations: never so near that counting noise passes, and never extrapolated to beyond the
+/// clip. Only a signal that was at the clip time and again has its edge there, and so no test of its own.
 const BOUNDS: std::ops::RangeInclusive<f64> = 4.0..=12.0;
 /// See [`doubt`].
 const FEW_FRAMES: f64 = 60.0;
@@ -270,7 +272,7 @@ impl Seen<'_> {
         facts.bound = bound_of(sigmas, options.share);
         let frames = self.alarms.iter_mut().zip(&mut self.largest);
         for ((worst, largest), one) in frames.zip(&samples) {
-            *worst = alarm([measured(&facts, one)].into_iter()).max(*worst);
+            *worst = Bars::default().score(&[measured(&facts, one)], |_| true).max(*worst);
             let unit = Unit::of(signal, facts.center, one.volume);
             let wider = (youth, self.doubt);
             largest.add(&facts.usual.deviations(signal, unit, one, wider));
@@ -280,12 +282,6 @@ impl Seen<'_> {
         }
         Some(facts)
     }
-}
-
-/// The guard's raw score: the largest of the signals that are far enough from what is expected, the way that hurts. What has
-/// drifted has a boundary of its own.
-pub(super) fn alarm(measures: impl Iterator<Item = Measure>) -> f64 {
-    measures.filter(|one| one.counts && !one.has_drifted()).map(|one| one.score).fold(0.0, f64::max)
 }
 
 /// The values of one signal with the levels before each.
@@ -317,6 +313,8 @@ fn bound_of(measured: impl Iterator<Item = Measure>, share: f64) -> f64 {
     let mut scores = TrailingQuantile::new(WINDOW);
     scores.extend(measured.filter(|one| one.expected.is_finite()).map(|one| one.score));
     let largest = scores.quantile(1.0).unwrap_or(0.0);
-    let bound = tail_bound(&scores, share).unwrap_or(0.0).min(2.0 * largest);
-    bound.clamp(*BOUNDS.start(), *BOUNDS.end())
+    let tail = tail_bound(&scores, share).unwrap_or(0.0).min(2.0 * largest);
+    // Beyond it is what was not seen more often than that, were it clipped.
+    let seen = observed_bound(&scores, share).unwrap_or(0.0) * (1.0 + 1e-9);
+    tail.clamp(*BOUNDS.start(), *BOUNDS.end()).max(seen)
 }

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use sentinel_contract::history::Frame;
 use serde::{Deserialize, Serialize};
 
+use super::bars::Bars;
 use super::boundaries::{Boundaries, Raw};
 use super::explain;
 use super::incident::Verdict;
@@ -25,7 +26,7 @@ use super::reasons::{explain_into, page, shares};
 use super::severity::Extent;
 use super::share_test::ShareTest;
 use super::signals::{Role, Signal, Treatment};
-use super::train::{Model, alarm};
+use super::train::Model;
 use super::treat::Measure;
 use super::unit::Unit;
 use super::views::{Deviations, Largest};
@@ -82,6 +83,8 @@ pub(super) struct Judged<'a> {
     pub confirm_frames: u32,
     /// Contributions are wanted of every frame.
     pub explain: bool,
+    /// Share of frames that may pass a signal's own test.
+    pub share: f64,
 }
 
 /// A model in use.
@@ -106,6 +109,9 @@ pub(super) struct Memory {
     beyond: u32,
     /// Of the last frames, newest in the lowest bit: a signal's own test failed.
     guard: u64,
+    /// What each signal's own test is measured in.
+    #[serde(default)]
+    pub bars: Bars,
     /// One a signal; used by shares that have a limit.
     #[serde(default)]
     shares: Vec<ShareTest>,
@@ -138,16 +144,18 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         Raw {
             frame: ready.model.ensemble.raw(&Largest::of(frame.deviations)),
             joint,
-            robust_z: alarm(frame.measures.iter().copied()),
+            robust_z: memory.bars.score(frame.measures, |_| true),
         }
     });
-    let (mut ratio, mut joint) = (0.0, [0.0; JOINT]);
+    let gated = |at: usize| frame.signals[at].is_gated();
+    let (mut ratio, mut guard, mut joint) = (0.0, 0.0, [0.0; JOINT]);
     let mut own = Own { robust_z: 0.0, cusum: drifted(frame, |_| true) };
     let (mut enough, mut stands_out) = (false, false);
     if let (Some(ready), Some(raw)) = (frame.ready, raw) {
         let bounds = ready.boundaries;
         ratio = bounds.frame.score(raw.frame);
         own.robust_z = bounds.robust_z.score(raw.robust_z);
+        guard = bounds.robust_z.score(memory.bars.score(frame.measures, gated));
         for ((score, boundary), raw) in joint.iter_mut().zip(&bounds.joint).zip(raw.joint) {
             *score = boundary.score(raw);
         }
@@ -168,7 +176,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
             && of_many;
         stands_out = of_fortnight >= OUTSTANDING && joint[PCA] >= 1.0 && of_many;
     }
-    let guard = guard(frame);
+    let guard = guard.max(drifted(frame, gated));
+    memory.bars.push(frame.measures, frame.share, open);
     memory.guard = memory.guard << 1 | u64::from(guard >= 1.0);
     memory.test_shares(frame);
     let limit = beyond_limit(frame).or_else(|| memory.beyond_share(frame));
@@ -211,7 +220,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         let shares = shares(frame, row.as_deref(), &joint);
         explain_into(&mut verdict, frame, &shares, limit.as_ref().map(|(at, ..)| *at));
         let reason = limit.map(|(.., reason)| reason).or(stopped);
-        (verdict.page, verdict.why_not) = page(frame, &joint, reason, stands_out && !lasts);
+        (verdict.page, verdict.why_not) =
+            page(frame, &joint, &memory.bars, reason, stands_out && !lasts);
     }
     Judgement { verdict, raw, joint, own }
 }
@@ -234,18 +244,10 @@ fn extent(frame: &Judged<'_>, size: f64, stopped: bool) -> Extent {
     Extent { size, breadth: outside().count(), user }
 }
 
-/// The signals' own tests, of those of which somebody has said what is worth a word.
-fn guard(frame: &Judged<'_>) -> f64 {
-    let gated = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| signal.is_gated());
-    let raw = alarm(gated.map(|(_, one)| *one));
-    let score = frame.ready.map_or(0.0, |ready| ready.boundaries.robust_z.score(raw));
-    score.max(drifted(frame, Signal::is_gated))
-}
-
 /// The longest shift of some signals that are far enough from what is expected, the way that hurts.
-fn drifted(frame: &Judged<'_>, of: impl Fn(&Signal) -> bool) -> f64 {
-    let some = frame.signals.iter().zip(frame.measures).filter(|(signal, _)| of(signal));
-    some.map(|(_, one)| one).filter(|one| one.counts).fold(0.0, |most, one| one.drift.max(most))
+fn drifted(frame: &Judged<'_>, of: impl Fn(usize) -> bool) -> f64 {
+    let some = frame.measures.iter().enumerate().filter(|(at, one)| of(*at) && one.counts);
+    some.fold(0.0, |most, (_, one)| one.drift.max(most))
 }
 
 impl Memory {

@@ -14,11 +14,12 @@
 
 use sentinel_contract::history::Frame;
 
+use super::bars::Bars;
 use super::boundaries::Boundaries;
 use super::columns::Columns;
 use super::joint::{JOINT, NAMES};
 use super::signals::Signals;
-use super::train::{Model, Options, Trained, alarm, doubt, replay_level, youth};
+use super::train::{Model, Options, Trained, doubt, replay_level, youth};
 use super::treat::{Measure, Sample, Unit, measure};
 use super::verdict::GUARD;
 use super::views::{LONG, Largest};
@@ -128,7 +129,7 @@ fn ask(model: &Model, boundaries: &Boundaries, signals: &Signals, samples: &[Vec
             })
             .collect();
         let joint = model.joint.raw(&model.row(&measures));
-        let raw = [model.ensemble.raw(&largest), alarm(measures.iter().copied())];
+        let raw = [model.ensemble.raw(&largest), Bars::default().score(&measures, |_| true)];
         let scores = [boundaries.frame.score(raw[0]), boundaries.robust_z.score(raw[1])];
         let votes = boundaries.joint.iter().zip(joint).map(|(bound, raw)| bound.score(raw));
         for (test, raw) in raw.into_iter().chain(joint).enumerate() {
