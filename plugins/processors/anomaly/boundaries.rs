@@ -60,20 +60,21 @@ impl Boundaries {
         }
     }
 
-    /// Takes a frame's raw scores into account; `open` while there is an incident, `held` while it is confirmed and young.
+    /// Takes a frame's number into account; `open` while there is an incident.
     ///
-    /// Those of the frame's number move on even then, that of evidence once it looks back on two whole days: what
+    /// These boundaries move on even then, that of evidence once it looks back on two whole days: what
     /// is usual today is not to call all day. A shorter one would learn the incident. An incident goes on as long as
     /// there is evidence, whatever the score's boundary has learnt of it.
-    pub(super) fn push(&mut self, raw: &Raw, open: bool, held: bool) {
+    pub(super) fn push(&mut self, raw: &Raw, open: bool) {
         if !open || self.days.is_whole() {
             self.days.push(raw.frame);
         }
         self.frame.push(raw.frame);
         self.fortnight.push(raw.frame);
-        if held {
-            return;
-        }
+    }
+
+    /// Takes a frame's other scores into account, once it is known not to be of a confirmed incident that is young.
+    pub(super) fn settle(&mut self, raw: &Raw) {
         for (boundary, raw) in self.joint.iter_mut().zip(raw.joint) {
             boundary.push(raw);
         }

@@ -88,7 +88,8 @@ impl Group {
             // count against the boundaries, or blips would never become fewer.
             (Some(End::Unconfirmed), _) => {
                 if let Some(used) = &mut self.used {
-                    used.boundaries.push(&self.worst, false, false);
+                    used.boundaries.push(&self.worst, false);
+                    used.boundaries.settle(&self.worst);
                 }
                 self.memory.bars.raise();
             }

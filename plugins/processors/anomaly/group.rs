@@ -36,6 +36,8 @@ pub(super) const STILL_MS: i64 = 2 * 3_600_000;
 pub(super) const EFFECT_FRAMES: i64 = 3;
 /// Frames kept in memory, for when history has none.
 const RECENT_FRAMES: usize = 1024;
+/// Frames of an unconfirmed incident that wait; of one that lasts longer they count.
+const MAX_WAITING: usize = 120;
 /// Incident times remembered.
 pub(super) const MAX_EXCLUDED: usize = 256;
 /// A source is silent after this many frames without a sample ...
@@ -106,6 +108,8 @@ pub(super) struct Group {
     pub ended: Vec<Ended>,
     /// Raw scores of the open incident's worst frame.
     pub worst: Raw,
+    /// Those of its frames, until it is confirmed or over.
+    pub waiting: Vec<Raw>,
     pub incidents: u64,
     /// Taken as the new normal: nothing new is opened until it was quiet once.
     pub accepted: bool,
@@ -183,6 +187,7 @@ impl Group {
             impact: None,
             ended: Vec::new(),
             worst: Raw::default(),
+            waiting: Vec::new(),
             incidents: 0,
             accepted: false,
             accepted_ms: i64::MIN,
@@ -359,7 +364,19 @@ impl Group {
         let still = |open: &Open| time_ms - open.started_ms < STILL_MS;
         let held = self.incident.as_ref().is_some_and(|open| open.is_confirmed() && still(open));
         if let (Some(used), Some(raw)) = (&mut self.used, &judgement.raw) {
-            used.boundaries.push(raw, self.incident.is_some(), held || end.is_some());
+            used.boundaries.push(raw, self.incident.is_some());
+            match end {
+                Some(End::Unconfirmed) => (),
+                None if !held => self.waiting.push(*raw),
+                _ => self.waiting.clear(),
+            }
+            // What may still be confirmed must not move the boundaries that are to confirm it, and hide the next fault.
+            let may = self.incident.as_ref().is_some_and(|open| !open.is_confirmed());
+            if !may || self.waiting.len() > MAX_WAITING {
+                for raw in self.waiting.drain(..) {
+                    used.boundaries.settle(&raw);
+                }
+            }
         }
         if held || end.is_some() {
             return;

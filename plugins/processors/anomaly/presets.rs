@@ -63,6 +63,11 @@ fn percent(name: &str, metric: &str, aggregate: Aggregate, change: f64) -> Signa
     SignalConfig { aggregate, direction: Watch::Up, min_change: change, ..signal(name, metric) }
 }
 
+/// A percentage of something that runs out: the fuller it is, the smaller is the step to full, whatever share of it that is.
+fn filling(name: &str, metric: &str, aggregate: Aggregate, change: f64) -> SignalConfig {
+    SignalConfig { min_relative: 0.05, ..percent(name, metric, aggregate, change) }
+}
+
 /// A number that hurts when it grows, over the host, averaged over the frame.
 fn load(name: &str, metric: &str, change: f64, relative: f64) -> SignalConfig {
     let sum = counted(name, metric, Watch::Up, change, relative);
@@ -161,11 +166,11 @@ fn host() -> Signals {
             min_relative: 0.5,
             ..percent("load_per_cpu", "system_load1", Mean, 0.5)
         },
-        percent("mem_used", "mem_available_percent", Mean, 10.0),
-        percent("swap_used", "swap_used_percent", Mean, 10.0),
+        filling("mem_used", "mem_available_percent", Mean, 10.0),
+        filling("swap_used", "swap_used_percent", Mean, 10.0),
         // An image mounted read-only is full by nature.
-        labelled(percent("disk_used", "disk_used_percent", Max, 2.0), "mode", "rw"),
-        labelled(percent("inodes_used", "disk_inodes_used_percent", Max, 5.0), "mode", "rw"),
+        labelled(filling("disk_used", "disk_used_percent", Max, 2.0), "mode", "rw"),
+        labelled(filling("inodes_used", "disk_inodes_used_percent", Max, 5.0), "mode", "rw"),
         percent("io_util", "diskio_io_util", Max, 20.0),
         load("disk_read_bytes", "diskio_read_bytes", 1e6, 2.0),
         load("disk_write_bytes", "diskio_write_bytes", 1e6, 2.0),

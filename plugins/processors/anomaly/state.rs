@@ -59,6 +59,8 @@ struct SavedGroup {
     #[serde(default)]
     ended: Vec<Ended>,
     worst: Raw,
+    #[serde(default)]
+    waiting: Vec<Raw>,
     incidents: u64,
     accepted: bool,
     /// Of earlier agents: unknown.
@@ -137,6 +139,7 @@ fn save_group(group: &Group) -> SavedGroup {
         impact: group.impact.clone(),
         ended: group.ended.clone(),
         worst: group.worst,
+        waiting: group.waiting.clone(),
         incidents: group.incidents,
         accepted: group.accepted,
         accepted_ms: group.accepted_ms,
@@ -199,6 +202,7 @@ fn restore_group(
     group.impact = saved.impact;
     group.ended = saved.ended;
     group.worst = saved.worst;
+    group.waiting = saved.waiting;
     group.incidents = saved.incidents;
     group.accepted = saved.accepted;
     group.accepted_ms = saved.accepted_ms;

@@ -57,3 +57,25 @@ fn bars_stand_still_while_an_incident_is_open_and_remember_its_worst_frame() {
     bars.raise();
     assert!(of(&bars) < of(&before), "its worst frame was beyond the bar");
 }
+
+#[test]
+fn a_fault_does_not_raise_the_boundary_that_is_to_find_the_next_one() {
+    let (mut rig, mut site) = live(3, 60.0, 0.002, 300);
+    let bounds = |rig: &Rig| {
+        let used = rig.detector.groups[0].used.as_ref().unwrap();
+        let joint: Vec<f64> = used.boundaries.joint.iter().map(|one| one.bound()).collect();
+        (joint, used.boundaries.robust_z.bound())
+    };
+    let before = bounds(&rig);
+    for _ in 0..10 {
+        let window = site.next().failing(0.6);
+        rig.window("nginx", &window.features());
+    }
+    assert!(rig.states().contains(&State::Notified), "{:?}", told(&rig));
+    assert!(rig.incidents[1].time_ms > rig.incidents[0].time_ms, "unconfirmed at first");
+    let after = bounds(&rig);
+    assert!(after.1 <= before.1 * 1.01, "{before:?} {after:?}");
+    for (before, after) in before.0.iter().zip(&after.0) {
+        assert!(*after <= before * 1.01, "{before:?} {after:?}");
+    }
+}
