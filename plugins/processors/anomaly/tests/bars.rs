@@ -1,7 +1,9 @@
 //! Bars: what is often beyond its band for a moment must be further beyond it, and hides no other signal.
 
 use super::super::bars::Bars;
+use super::super::score::Boundary;
 use super::super::treat::Measure;
+use super::*;
 
 /// Signals of these scores, all of them large enough to matter.
 fn scored(scores: &[f64]) -> Vec<Measure> {
@@ -63,7 +65,7 @@ fn a_fault_does_not_raise_the_boundary_that_is_to_find_the_next_one() {
     let (mut rig, mut site) = live(3, 60.0, 0.002, 300);
     let bounds = |rig: &Rig| {
         let used = rig.detector.groups[0].used.as_ref().unwrap();
-        let joint: Vec<f64> = used.boundaries.joint.iter().map(|one| one.bound()).collect();
+        let joint: Vec<f64> = used.boundaries.joint.iter().map(Boundary::bound).collect();
         (joint, used.boundaries.robust_z.bound())
     };
     let before = bounds(&rig);
