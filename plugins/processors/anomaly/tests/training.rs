@@ -1,5 +1,7 @@
 //! How models come to be: tiers, rows, the time of day, and models that are not taken.
 
+use std::ops::Range;
+
 use sentinel_contract::Command;
 use sentinel_contract::command::Past;
 use sentinel_contract::incident::Tier;
@@ -38,6 +40,19 @@ fn than(
     worse::than(old, new, signals, &Columns::held(frames), options).unwrap()
 }
 
+/// The frames of these minutes, those before them older.
+fn stored<'a>(
+    history: &'a Memory,
+    names: &'a [String],
+    minutes: Range<i64>,
+    excluded: &'a [Range<i64>],
+) -> Stored<'a> {
+    let at = |minute: i64| START_MS + minute * 60_000;
+    let (from_ms, upto_ms) = (at(minutes.start), at(minutes.end));
+    let (older_ms, interval_ms) = (START_MS, 60_000);
+    Stored { history, name: "web", names, older_ms, from_ms, upto_ms, interval_ms, excluded }
+}
+
 #[test]
 fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what_was_removed() {
     let history = Memory::default();
@@ -53,16 +68,7 @@ fn columns_of_history_are_those_of_the_frames_without_incidents_and_without_what
         history.append_frame("web", &names, frame);
     }
     let incident = START_MS + 700 * 60_000..START_MS + 720 * 60_000;
-    let stored = Stored {
-        history: &history,
-        name: "web",
-        names: &names,
-        older_ms: START_MS,
-        from_ms: START_MS,
-        upto_ms: START_MS + 1250 * 60_000,
-        interval_ms: 60_000,
-        excluded: std::slice::from_ref(&incident),
-    };
+    let stored = stored(&history, &names, 0..1250, std::slice::from_ref(&incident));
     let columns = Columns::stored(&stored).unwrap();
     let learnt: Vec<Frame> = (frames[..=1250].iter())
         .filter(|frame| !incident.contains(&frame.time_ms))
@@ -89,16 +95,7 @@ fn frames_before_those_that_are_learnt_from_are_joined_into_means() {
         history.append_frame("web", &names, &frame);
     }
     let incident = START_MS + 3 * 60_000..START_MS + 9 * 60_000;
-    let stored = Stored {
-        history: &history,
-        name: "web",
-        names: &names,
-        older_ms: START_MS,
-        from_ms: START_MS + 4900 * 60_000,
-        upto_ms: START_MS + 5000 * 60_000,
-        interval_ms: 60_000,
-        excluded: std::slice::from_ref(&incident),
-    };
+    let stored = stored(&history, &names, 4900..5000, std::slice::from_ref(&incident));
     let columns = Columns::stored(&stored).unwrap();
     assert_eq!((columns.len(), columns.times[0]), (100, stored.from_ms));
     // Of three minutes each; of the first one was far beyond its boundary, of the second and third nothing is learnt.
