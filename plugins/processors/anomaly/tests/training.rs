@@ -154,7 +154,7 @@ fn frames_of_ten_seconds_learn_the_week() {
     }
 }
 
-fn minutes(range: std::ops::Range<i64>) -> impl Iterator<Item = i64> {
+fn minutes(range: Range<i64>) -> impl Iterator<Item = i64> {
     range.map(|minute| START_MS + minute * 60_000)
 }
 
