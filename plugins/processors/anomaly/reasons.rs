@@ -5,14 +5,20 @@ use super::explain;
 use super::incident::Verdict;
 use super::joint::{NAMES, Votes};
 use super::signals::Role;
+use super::train::{doubt, youth};
+use super::treat::Unit;
 use super::verdict::Judged;
+use super::views::Deviations;
 
 /// Signals named for a combination.
 const TOP: usize = 3;
 
+/// A signal with this share has changed alone.
+const SINGLE: f64 = 0.5;
+
 /// The shares of the views, and of the joint models that find the frame beyond their boundaries.
 pub(super) fn shares(frame: &Judged<'_>, row: Option<&[f64]>, joint: &Votes) -> Vec<Vec<f64>> {
-    let mut shares = vec![explain::shares_of_views(frame.deviations)];
+    let mut shares = vec![explain::shares_of_views(&blamed(frame))];
     if let (Some(ready), Some(row)) = (frame.ready, row) {
         for (model, score) in joint.iter().enumerate() {
             if *score >= 1.0 {
@@ -21,6 +27,24 @@ pub(super) fn shares(frame: &Judged<'_>, row: Option<&[f64]>, joint: &Votes) -> 
         }
     }
     shares
+}
+
+/// The deviations of a frame, with the season for what is usual where there is one.
+fn blamed(frame: &Judged<'_>) -> Vec<Deviations> {
+    let mut all = frame.deviations.to_vec();
+    let Some(model) = frame.ready.map(|ready| ready.model) else { return all };
+    let wider = (youth(model.from_ms, model.upto_ms), doubt(model.frames));
+    for (at, (signal, learned)) in frame.signals.iter().zip(&model.learned).enumerate() {
+        let Some(learned) = learned else { continue };
+        let Some(usual) = learned.usual_at(frame.time_ms as f64 / 1000.0) else { continue };
+        let volume = signal.volume.map_or(f64::NAN, |volume| frame.measures[volume].value);
+        let unit = Unit::of(signal, learned.center, volume);
+        let both = (frame.measures[at].value, unit.undo(usual));
+        if let Some(off) = learned.usual.off_season(signal, unit, both, wider) {
+            all[at][0] = off;
+        }
+    }
+    all
 }
 
 /// Puts the contributions and the words into the verdict; `limit` is the signal beyond its absolute limit.
@@ -33,8 +57,9 @@ pub(super) fn explain_into(
     let (signals, measures) = (frame.signals, frame.measures);
     let mut listed = explain::contributions(signals, measures, shares);
     verdict.normal = explain::normal(signals, measures);
-    // Within the bands of all signals it is the combination that is unusual, and no single one is to blame.
+    // Within the bands of all signals it is the combination that is unusual, unless one has most of the blame.
     let outside = measures.iter().any(|one| one.score >= 1.0);
+    let single = listed.first().is_some_and(|one| one.share >= SINGLE);
     verdict.contributions = match limit {
         Some(at) if listed.iter().all(|one| one.feature != signals[at].name) => {
             let mut alone = vec![0.0; signals.len()];
@@ -49,7 +74,7 @@ pub(super) fn explain_into(
         _ => listed,
     };
     verdict.what = explain::what(signals, &verdict.contributions);
-    if !outside && limit.is_none() {
+    if !outside && !single && limit.is_none() {
         let names: Vec<&str> =
             verdict.contributions.iter().take(TOP).map(|one| one.feature.as_str()).collect();
         verdict.what = format!("unusual combination of {}", names.join(", "));

@@ -17,8 +17,9 @@ use super::signals::{Signal, Treatment, Watch};
 use super::suspects::LEVEL_FRAMES;
 use super::views::{Now, Usual};
 
-/// Residuals are cut off here: beyond, more says nothing more.
+/// Residuals are cut off here in the rows of the joint models, and grow slowly beyond it in a signal's own test.
 pub(super) const CLIP: f64 = 20.0;
+const FURTHEST: f64 = 1e12;
 
 /// Requests of which the usual share is assumed before the first one is seen: 1 error in 2 requests is not 50 %.
 const PRIOR_REQUESTS: f64 = 50.0;
@@ -194,7 +195,13 @@ fn residual(
 ) -> Option<Residual> {
     let scale = scale.max(unit.floor(signal, value, expected));
     let z = (unit.treat(value) - unit.treat(expected)) / scale;
-    (!z.is_nan()).then(|| Residual { z: z.clamp(-CLIP, CLIP), expected, scale })
+    (!z.is_nan()).then(|| Residual { z: damped(z), expected, scale })
+}
+
+/// Beyond the clip a deviation's logarithm counts on: what is far beyond all bands can still be further than ever.
+fn damped(z: f64) -> f64 {
+    let over = (z.abs().min(FURTHEST) / CLIP).max(1.0);
+    z.clamp(-CLIP, CLIP) * (1.0 + over.ln())
 }
 
 /// Measures a sample. `youth` (1.0 and more) widens the scale against the training as long as that has not seen a whole day.
@@ -230,7 +237,7 @@ pub(super) fn measure(signal: &Signal, learned: &Learned, sample: &Sample, youth
         expected: chosen.expected,
         lower,
         upper: unit.undo(middle + edge),
-        z: chosen.z,
+        z: chosen.z.clamp(-CLIP, CLIP),
         score: if is_watched(signal, value - chosen.expected) {
             chosen.z.abs() / bound
         } else {
@@ -371,7 +378,7 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample], older: &[Sample]) -> Op
         drift: None,
         non_negative: sorted[0] >= 0.0,
         low: quantile(0.01),
-        usual: Usual::learn(&treated, &middle, &long)?,
+        usual: Usual::learn(&treated, usual.as_deref(), &middle, &long)?,
         season,
         baseline: Baseline::fit(&treated, LEVEL_FRAMES),
     })

@@ -6,7 +6,8 @@
 //! of the three, so that a fault which only one view sees does not count as much as one that all see. The three largest
 //! |z| are the baseline that is hard to beat on server metrics (reference/anomaly-detection.md, 0.2); the mean of three
 //! views is what beat it by .06 of PR-AUC on the development machines (tests/accuracy/README.md). The season is left to the
-//! signals' own bands: in the first view instead of the mean it cost .006 of PR-AUC there.
+//! signals' own bands: in the first view instead of the mean it cost .006 of PR-AUC there. Only the shares, which say who is to blame,
+//! know it: a signal that is where it is at every noon has no part in a fault.
 //!
 //! Deviations the wrong way, or too small to matter to anyone, are none.
 
@@ -79,14 +80,22 @@ pub(super) struct Usual {
     mean: f64,
     /// Standard deviation of each view's residual, with its floor; treated unit.
     scales: [f64; VIEWS],
+    /// The same of the distance from the season, when there is one.
+    #[serde(default)]
+    seasonal: Option<f64>,
 }
 
 /// The deviations of one signal in one frame, at least 0, one a view.
 pub(super) type Deviations = [f64; VIEWS];
 
 impl Usual {
-    /// Learns from the treated values, and the treated levels before each; what is missing is NaN.
-    pub(super) fn learn(treated: &[f64], middle: &[f64], long: &[f64]) -> Option<Usual> {
+    /// Learns from the treated values, what the season says of each, and the treated levels before each; what is missing is NaN.
+    pub(super) fn learn(
+        treated: &[f64],
+        season: Option<&[f64]>,
+        middle: &[f64],
+        long: &[f64],
+    ) -> Option<Usual> {
         let mut sorted: Vec<f64> = treated.iter().copied().filter(|t| t.is_finite()).collect();
         if sorted.len() < 2 {
             return None;
@@ -109,7 +118,8 @@ impl Usual {
             (square / f64::max(count, 1.0) - middle * middle).max(0.0).sqrt() + floor
         };
         let scales = [spread(&|_| mean), spread(&|at| middle[at]), spread(&|at| long[at])];
-        Some(Usual { mean, scales })
+        let seasonal = season.map(|season| spread(&|at| season[at]));
+        Some(Usual { mean, scales, seasonal })
     }
 
     /// How far a sample is off, in each view. Of the two factors (1.0 and
@@ -123,15 +133,7 @@ impl Usual {
         (youth, doubt): (f64, f64),
     ) -> Deviations {
         let Sample { value, now, .. } = *sample;
-        let treated = unit.treat(value);
-        let off = |expected: f64, scale: f64| {
-            let scale = (scale * doubt).max(unit.floor(signal, value, expected));
-            let off = (treated - unit.treat(expected)).abs() / scale;
-            if off.is_nan() || !matters(signal, value, expected, unit.volume()) {
-                return 0.0;
-            }
-            off.min(CLIP)
-        };
+        let off = |expected, scale| off(signal, unit, value, expected, scale * doubt);
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
             off(unit.undo(self.mean), self.scales[0] * youth),
@@ -139,6 +141,27 @@ impl Usual {
             level(now.long, self.scales[2] * youth),
         ]
     }
+
+    /// The first view against what the season says (signal's unit) instead of the mean: for the shares alone.
+    pub(super) fn off_season(
+        &self,
+        signal: &Signal,
+        unit: Unit,
+        (value, season): (f64, f64),
+        (youth, doubt): (f64, f64),
+    ) -> Option<f64> {
+        Some(off(signal, unit, value, season, self.seasonal? * youth * doubt))
+    }
+}
+
+/// A deviation: 0 when it is the wrong way, or too small to matter.
+fn off(signal: &Signal, unit: Unit, value: f64, expected: f64, scale: f64) -> f64 {
+    let scale = scale.max(unit.floor(signal, value, expected));
+    let off = (unit.treat(value) - unit.treat(expected)).abs() / scale;
+    if off.is_nan() || !matters(signal, value, expected, unit.volume()) {
+        return 0.0;
+    }
+    off.min(CLIP)
 }
 
 /// The largest deviations of a frame, view by view; signals are added one after the other.
