@@ -3,7 +3,7 @@
 //! time; one bar for all signals would let that disk hide all others (both seen in `tests/faults-live`).
 //!
 //! A bar tracks a quantile by stochastic approximation (Robbins and Monro 1951) in the logarithm: one step up for an incident that
-//! was not confirmed, and so many small ones down in the other frames that about the wanted share of frames passes it.
+//! was not confirmed, or by one frame alone, and so many small ones down in the other frames that about the wanted share of frames passes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl Bars {
         }
     }
 
-    /// The open incident came to nothing: what was beyond its bar in it needs more the next time.
+    /// The open incident came to nothing, or was a single frame: what was beyond its bar in it needs more the next time.
     pub(super) fn raise(&mut self) {
         for (bar, worst) in self.bars.iter_mut().zip(&self.worst) {
             if worst > bar {

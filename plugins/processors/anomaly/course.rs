@@ -99,6 +99,9 @@ impl Group {
                     self.accepted_ms = judgement.verdict.time_ms;
                     self.keep_before(judgement.verdict.time_ms);
                 }
+                if end == End::Over && !open.lasted {
+                    self.memory.bars.raise();
+                }
                 self.exclude_incident(&open, judgement.verdict.time_ms, shared);
             }
             _ => (),

@@ -76,6 +76,8 @@ pub(super) struct Verdict {
     pub above: bool,
     /// It is confirmed.
     pub sure: bool,
+    /// By more than this one frame.
+    pub lasts: bool,
     /// It recovers.
     pub calm: bool,
     /// Nothing of the open incident can be seen in it: its signals are missing.

@@ -4,13 +4,19 @@
 //! The scores that place a model's first boundary come from two models, each fitted on one half and asked about the other: a
 //! model knows its own rows too well. A touch of noise is added to the rows, because a tree cannot cut along a signal that
 //! never moved, and would be blind to it when it does.
+//!
+//! A signal that is far off time and again (a disk that is idle, and busy when something is flushed) sets a model's boundary, and
+//! hides what one other signal does. So a model is asked twice: about the row, and about the row in which no signal counts for
+//! more than its most usual hundredth ([`Even`]). It agrees when either is beyond its boundary.
 
 use linfa::ParamGuard;
 use ndarray::Array2;
 use sentinel_models::rng::SplitMix64;
+use sentinel_models::robust::quantile;
 use sentinel_models::{IsolationForest, ModelError, OneClassSvm, Pca};
 use serde::{Deserialize, Serialize};
 
+use super::score::{Boundary, Edge, Scale};
 use super::treat::CLIP;
 
 /// Noise added to a row's values, in robust standard deviations.
@@ -24,6 +30,9 @@ const BACKGROUND_SIGNALS: usize = 3;
 const EXPLAINED: f64 = 0.9;
 /// Share of the rows that the one-class SVM leaves outside.
 const NU: f64 = 0.01;
+/// A signal whose 99 % quantile is beyond this is made smaller in the second question.
+const EVEN: f64 = 3.0;
+const EVEN_SHARE: f64 = 0.99;
 /// Bytes that the SVM may keep of its kernel while it is fitted: a quarter of its default; the model is the same.
 const CACHE: usize = 2 << 20;
 
@@ -33,6 +42,18 @@ pub(super) struct Joint {
     pub forest: IsolationForest,
     pub svm: OneClassSvm,
     pub pca: Pca,
+    /// `None` of a model that an older agent has stored.
+    #[serde(default)]
+    even: Option<Even>,
+}
+
+/// Rows in which all signals are about as large, and what the models say of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Even {
+    /// What each signal is multiplied by, at most 1.
+    by: Vec<f64>,
+    /// They do not move, as those of the rows do: they are asked about only when there is an incident.
+    edges: [Edge; JOINT],
 }
 
 /// One number a joint model, in the order of [`NAMES`]: raw scores, or scores with 1.0 at the boundary.
@@ -46,16 +67,27 @@ pub(super) const PCA: usize = 2;
 pub(super) const NAMES: [&str; JOINT] = ["isolation_forest", "one_class_svm", "pca"];
 
 impl Joint {
-    /// Fits on rows in time order; also the scores of each row by models that did not know it.
-    pub(super) fn fit(rows: &[Vec<f64>], seed: u64) -> Result<(Joint, Vec<Votes>), ModelError> {
+    /// Fits on rows in time order, of which `share` may pass a boundary; also the scores of each row by models that did not know it.
+    pub(super) fn fit(
+        rows: &[Vec<f64>],
+        share: f64,
+        seed: u64,
+    ) -> Result<(Joint, Vec<Votes>), ModelError> {
         let (early, late) = rows.split_at(rows.len() / 2);
+        let by = evening(rows);
         let mut scores = Vec::with_capacity(rows.len());
+        let mut even: Vec<Votes> = Vec::with_capacity(rows.len());
         // One after the other: memory.
         for (others, own) in [(late, early), (early, late)] {
             let model = Joint::of(others, seed)?;
             scores.extend(own.iter().map(|row| model.raw(row)));
+            even.extend(own.iter().map(|row| model.raw(&evened(row, &by))));
         }
-        Ok((Joint::of(rows, seed)?, scores))
+        let edge = |model: usize| {
+            Boundary::new(Scale::Tail, share, even.iter().map(|raw| raw[model])).edge()
+        };
+        let even = Even { by, edges: std::array::from_fn(edge) };
+        Ok((Joint { even: Some(even), ..Joint::of(rows, seed)? }, scores))
     }
 
     fn of(rows: &[Vec<f64>], seed: u64) -> Result<Joint, ModelError> {
@@ -75,7 +107,7 @@ impl Joint {
         let pca = Pca::params().variance(EXPLAINED).check()?.fit_owned(records)?;
         let svm = OneClassSvm::params().nu(NU).seed(seed).cache_bytes(CACHE);
         let svm = svm.fit_rows(&noisy(), width)?;
-        Ok(Joint { forest: forest(rows, seed)?, svm, pca })
+        Ok(Joint { forest: forest(rows, seed)?, svm, pca, even: None })
     }
 
     /// Signals in a row.
@@ -88,6 +120,13 @@ impl Joint {
         let narrow: Vec<f32> = row.iter().map(|z| *z as f32).collect();
         let svm = self.svm.score_row(row);
         [self.forest.score_row(&narrow), svm, self.pca.score_row(row).ln_1p()]
+    }
+
+    /// Whether each model agrees that a row is unusual, 1.0 at the boundary; `scores` is what it says of the row as it is.
+    pub(super) fn agree(&self, row: &[f64], scores: &Votes) -> Votes {
+        let Some(even) = &self.even else { return *scores };
+        let raw = self.raw(&evened(row, &even.by));
+        std::array::from_fn(|model| scores[model].max(even.edges[model].score(raw[model])))
     }
 
     /// Each signal's part in one model's score.
@@ -105,6 +144,19 @@ impl Joint {
             }
         }
     }
+}
+
+/// What each signal of the rows is multiplied by.
+fn evening(rows: &[Vec<f64>]) -> Vec<f64> {
+    let by = |signal: usize| {
+        let sizes: Vec<f64> = rows.iter().map(|row| row[signal].abs()).collect();
+        EVEN / quantile(&sizes, EVEN_SHARE).unwrap_or(0.0).max(EVEN)
+    };
+    (0..rows.first().map_or(0, Vec::len)).map(by).collect()
+}
+
+fn evened(row: &[f64], by: &[f64]) -> Vec<f64> {
+    row.iter().zip(by).map(|(z, by)| z * by).collect()
 }
 
 /// A forest on these rows, with noise, and with background rows among them: ordinary rows in which a few signals are

@@ -77,6 +77,7 @@ pub(super) fn silence(time_ms: i64, missing: u32, patience: u32) -> Verdict {
         score,
         above: score >= 1.0,
         sure: score >= 1.0,
+        lasts: score >= 1.0,
         calm: false,
         unseen: false,
         silence: true,

@@ -68,6 +68,9 @@ pub(super) struct Open {
     revivals: u32,
     #[serde(default)]
     pub silence: bool,
+    /// There was more of it than single frames.
+    #[serde(default)]
+    pub lasted: bool,
 }
 
 /// Calm frames that begin the recovery of a confirmed incident.
@@ -124,6 +127,7 @@ impl Open {
             relapses: 0,
             revivals: 0,
             silence: false,
+            lasted: false,
         };
         open.note(verdict);
         open
@@ -142,6 +146,7 @@ impl Open {
         }
         self.highest = self.highest.max(verdict.score);
         self.silence = verdict.silence;
+        self.lasted |= verdict.lasts;
         if verdict.above {
             self.extent.widen(verdict.extent);
         }
@@ -165,7 +170,7 @@ impl Open {
         (self.since_ms, self.ended_ms) = (verdict.time_ms, None);
         (self.seen_ms, self.gaps_ms) = (verdict.time_ms, 0);
         self.revivals += 1;
-        self.highest = 0.0;
+        (self.highest, self.lasted) = (0.0, false);
         self.contributions.clear();
         if self.reached != State::Notified {
             (self.call, self.page) = (Call::None, None); // to be decided anew

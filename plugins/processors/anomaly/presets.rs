@@ -36,8 +36,8 @@ impl Preset {
     /// Frames above the boundary that confirm a detection.
     pub(super) fn confirm_frames(self) -> u32 {
         match self {
-            Preset::Web | Preset::Logs => 2,
-            Preset::Host | Preset::None => 3,
+            Preset::Host | Preset::Web | Preset::Logs => 2,
+            Preset::None => 3,
         }
     }
 }

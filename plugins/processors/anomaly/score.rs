@@ -134,6 +134,20 @@ pub(super) enum Scale {
     Ratio,
 }
 
+/// A boundary that does not move.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Edge {
+    center: f64,
+    bound: f64,
+}
+
+impl Edge {
+    /// 0 at the center, 1.0 at the boundary.
+    pub(super) fn score(self, raw: f64) -> f64 {
+        ((raw - self.center) / (self.bound - self.center)).max(0.0)
+    }
+}
+
 /// A model's boundary: a trailing quantile of its raw scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boundary {
@@ -177,7 +191,12 @@ impl Boundary {
 
     /// 1.0 at the boundary.
     pub(super) fn score(&self, raw: f64) -> f64 {
-        ((raw - self.center) / (self.bound - self.center)).max(0.0)
+        self.edge().score(raw)
+    }
+
+    /// As it is now, without what moves it.
+    pub(super) fn edge(&self) -> Edge {
+        Edge { center: self.center, bound: self.bound }
     }
 
     /// The raw score at which it lies.

@@ -17,6 +17,7 @@ mod stories;
 mod telling;
 mod training;
 mod updates;
+mod votes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

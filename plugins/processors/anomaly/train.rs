@@ -207,7 +207,7 @@ pub(super) fn fit(
     let ensemble = Ensemble::learn(&largest);
     let raw: Vec<f64> = largest.iter().map(|frame| ensemble.raw(frame)).collect();
     drop(largest);
-    let (joint, votes) = Joint::fit(&rows, options.seed)?;
+    let (joint, votes) = Joint::fit(&rows, options.share, options.seed)?;
     let boundaries = Boundaries::learn(options, &raw, &votes, chosen.iter().map(|at| alarms[*at]));
     let tier = tier::of(frames.older.iter().chain(&frames.times).copied());
     let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms, tier };

@@ -65,7 +65,7 @@ const EVIDENCE_WEIGHT: f64 = 0.5;
 const RANK_WEIGHTS: [f64; 2] = [0.3, 0.1];
 /// Frames looked back on for confirmation by a signal's own test, beyond those needed.
 const SLACK_FRAMES: u32 = 1;
-/// An absolute limit passed this far confirms at once.
+/// A signal's own test, or an absolute limit, passed this far confirms at once.
 const FAR: f64 = 3.0;
 
 /// What is judged.
@@ -193,13 +193,15 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         || limit_score >= FAR
         || memory.beyond >= frame.confirm_frames
         || memory.guard_lasts(frame.confirm_frames);
-    let sure = lasts || stands_out;
+    let lone = stands_out || guard >= FAR;
+    let sure = lasts || lone;
     let above = sure || ratio >= OPENS && !alone || memory.guard & 1 == 1 || absolute >= 1.0;
     let mut verdict = Verdict {
         time_ms: frame.time_ms,
         score: absolute.max(written(ratio.max(guard), memory.rank)),
         above,
         sure,
+        lasts,
         calm: !above && ratio < CALM && memory.evidence < CALM_EVIDENCE,
         extent: extent(frame, ratio.max(guard).max(absolute), stopped.is_some()),
         ..Verdict::default()
@@ -220,8 +222,9 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         let shares = shares(frame, row.as_deref(), &joint);
         explain_into(&mut verdict, frame, &shares, limit.as_ref().map(|(at, ..)| *at));
         let reason = limit.map(|(.., reason)| reason).or(stopped);
-        (verdict.page, verdict.why_not) =
-            page(frame, &joint, &memory.bars, reason, stands_out && !lasts);
+        let known = frame.ready.zip(row.as_ref());
+        let votes = known.map_or(joint, |(ready, row)| ready.model.joint.agree(row, &joint));
+        (verdict.page, verdict.why_not) = page(frame, &votes, &memory.bars, reason, lone && !lasts);
     }
     Judgement { verdict, raw, joint, own }
 }

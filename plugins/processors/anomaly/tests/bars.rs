@@ -70,7 +70,7 @@ fn a_fault_does_not_raise_the_boundary_that_is_to_find_the_next_one() {
     };
     let before = bounds(&rig);
     for _ in 0..10 {
-        let window = site.next().failing(0.6);
+        let window = site.next().failing(0.2);
         rig.window("nginx", &window.features());
     }
     assert!(rig.states().contains(&State::Notified), "{:?}", told(&rig));

@@ -6,9 +6,17 @@ const SIGNALS: usize = 8;
 
 /// A detector of eight signals of which nobody has said what is worth a word, after 300 ordinary frames.
 fn watched(seed: u64) -> (Rig, SplitMix64) {
+    watched_from(seed, 0.0)
+}
+
+/// The same of signals of which a change is worth a word from `least` on.
+fn watched_from(seed: u64, least: f64) -> (Rig, SplitMix64) {
     let head = "preset = \"none\"\nframe_interval = \"1m\"\nmin_training_frames = 120\n";
-    let signal =
-        |at| format!("[[signals]]\nname = \"s{at}\"\nmetric = \"s{at}\"\nmin_relative = 0.0\n");
+    let signal = |at| {
+        format!(
+            "[[signals]]\nname = \"s{at}\"\nmetric = \"s{at}\"\nmin_relative = 0.0\nmin_change = {least:?}\n"
+        )
+    };
     let options: String =
         std::iter::once(head.to_owned()).chain((0..SIGNALS).map(signal)).collect();
     let (mut rig, mut rng) = (Rig::new(&options), SplitMix64::new(seed));
@@ -65,6 +73,24 @@ fn one_frame_that_stands_out_is_confirmed_and_calls_nobody() {
 }
 
 #[test]
+fn one_frame_far_beyond_a_signals_own_band_is_confirmed_and_calls_nobody() {
+    let (mut rig, mut rng) = watched_from(3, 4.0);
+    let mut then_calm = |rig: &mut Rig, by| {
+        frame(rig, &mut rng, 1, by);
+        for _ in 0..70 {
+            frame(rig, &mut rng, 0, 0.0);
+        }
+    };
+    then_calm(&mut rig, 12.0);
+    assert!(!confirmed(&rig), "beyond it is not enough: {:?}", told(&rig));
+    assert!(rig.states().contains(&State::Detected));
+    rig.incidents.clear();
+    then_calm(&mut rig, 80.0);
+    let states = [State::Detected, State::Confirmed, State::Recovering, State::Resolved];
+    assert_eq!(rig.states(), states, "{:?}", told(&rig));
+}
+
+#[test]
 fn what_is_often_as_far_off_as_can_be_is_not_beyond_any_more() {
     // A disk that is idle, and busy for a second each time something is flushed: far more than any scale, so clipped.
     let signal =
@@ -76,15 +102,36 @@ fn what_is_often_as_far_off_as_can_be_is_not_beyond_any_more() {
         rig.window("x", &[("busy", busy)]);
     };
     for _ in 0..310 {
-        second(&mut rig, 0.0);
-    }
-    for _ in 0..600 {
         second(&mut rig, 0.1);
     }
-    assert!(rig.states().contains(&State::Detected), "it was unusual once");
     rig.incidents.clear();
     for _ in 0..600 {
         second(&mut rig, 0.1);
     }
-    assert_eq!(rig.states(), [], "{:?}", told(&rig));
+    assert!(!confirmed(&rig) && rig.keys().len() <= 3, "{:?}", told(&rig));
+    for _ in 0..60 {
+        second(&mut rig, 0.0);
+    }
+    assert!(rig.is_ready() && rig.detector.groups[0].incident.is_none());
+    rig.incidents.clear();
+    rig.window("x", &[("busy", 1000.0)]);
+    second(&mut rig, 0.0);
+    assert_eq!(rig.states()[..1], [State::Detected], "further than ever is");
+}
+
+#[test]
+fn what_begins_to_be_far_off_for_a_moment_again_and_again_is_believed_less_each_time() {
+    let (mut rig, mut rng) = watched_from(5, 4.0);
+    let mut tests = Vec::new();
+    for _ in 0..6 {
+        frame(&mut rig, &mut rng, 1, 60.0);
+        frame(&mut rig, &mut rng, 0, 0.0);
+        tests.push(rig.score("robust_z").unwrap());
+        for _ in 0..80 {
+            frame(&mut rig, &mut rng, 0, 0.0);
+        }
+    }
+    assert!(!rig.states().contains(&State::Notified), "{:?}", told(&rig));
+    assert!(tests.is_sorted_by(|before, now| now < before), "{tests:?}");
+    assert!(tests[5] < tests[0] / 2.0, "{tests:?}");
 }

@@ -97,3 +97,30 @@ fn fourteen_days_of_a_healthy_host_with_seasons_call_at_most_once_a_week() {
     }
     assert!(rig.is_ready() && rig.detector.groups[0].scored_frames > 13 * 1440);
 }
+
+#[test]
+fn a_signal_that_is_where_it_is_at_this_hour_has_no_part_in_a_fault() {
+    const MINUTES: i64 = 4 * 1440 + 360; // the fifth day's highest point
+    let head = "preset = \"none\"\nmin_training_frames = 120\n";
+    let signal = |name: &&str| {
+        format!("[[signals]]\nname = \"{name}\"\nmetric = \"{name}\"\nmin_change = 1.0\n")
+    };
+    let names = ["tide", "a", "b", "c"];
+    let mut rig = Rig::new(&(head.to_owned() + &names.iter().map(signal).collect::<String>()));
+    let mut rng = SplitMix64::new(9);
+    for minute in 0..MINUTES + 5 {
+        let day = minute as f64 / 1440.0 * std::f64::consts::TAU;
+        let fault = if minute == MINUTES { 20.0 } else { 0.0 };
+        let mut noisy = |level: f64| level + rng.normal();
+        let tide = noisy(200.0 + 60.0 * day.sin());
+        let values =
+            [("tide", tide), ("a", noisy(50.0) + fault), ("b", noisy(50.0)), ("c", noisy(50.0))];
+        rig.window("x", &values);
+    }
+    let fault_ms = START_MS + (MINUTES + 1) * 60_000;
+    let of_it = rig.incidents.iter().find(|one| one.time_ms == fault_ms);
+    let of_it = of_it.expect("it is far beyond its band");
+    assert_eq!(of_it.contributions[0].feature, "a");
+    let tide = of_it.contributions.iter().find(|one| one.feature == "tide");
+    assert!(tide.is_none_or(|one| one.share < 0.1), "{:?}", of_it.contributions);
+}
