@@ -2,7 +2,8 @@
 //!
 //! Metric names are Telegraf's (`inputs.system`) and those of `processors.log_features`. Least deviations come from
 //! what people alert on (reference/agents.md, the node-exporter and nginx rules in common use) and are chosen to be quiet: traffic must at
-//! least double, a percentage move by a fifth of its scale. A signal whose metric never appears is left out.
+//! least double, a percentage move by a fifth of its scale, and of context switches there must be a score of thousands more a second: fewer
+//! cost nobody anything. A signal whose metric never appears is left out.
 
 use super::signals::{Aggregate, Limit, Role, SignalConfig, Signals, Treatment, Watch};
 use serde::Deserialize;
@@ -184,7 +185,7 @@ fn host() -> Signals {
         load("running", "processes_running", 5.0, 1.0),
         load("blocked", "processes_blocked", 3.0, 1.0),
         load("zombies", "processes_zombies", 5.0, 1.0),
-        load("context_switches", "kernel_context_switches", 1000.0, 2.0),
+        load("context_switches", "kernel_context_switches", 20_000.0, 2.0),
         load("forks", "kernel_processes_forked", 20.0, 2.0),
         pressure("cpu_pressure", "cpu", 20.0),
         pressure("memory_pressure", "memory", 5.0),

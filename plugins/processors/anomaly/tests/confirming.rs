@@ -135,3 +135,24 @@ fn what_begins_to_be_far_off_for_a_moment_again_and_again_is_believed_less_each_
     assert!(tests.is_sorted_by(|before, now| now < before), "{tests:?}");
     assert!(tests[5] < tests[0] / 2.0, "{tests:?}");
 }
+
+#[test]
+fn context_switches_that_cost_nothing_raise_nothing() {
+    // What this agent's own training makes of them on an idle host (tests/faults-live), and a storm.
+    let head = "preset = \"host\"\nframe_interval = \"1s\"\nmin_training_frames = 120\n";
+    let (mut rig, mut rng) = (Rig::new(head), SplitMix64::new(6));
+    let mut seconds = |rig: &mut Rig, count: usize, switches: f64| {
+        for _ in 0..count {
+            let noisy = switches * (1.0 + 0.05 * rng.normal());
+            let processes = 120.0 + rng.normal().round();
+            rig.window("x", &[("kernel_context_switches", noisy), ("processes_total", processes)]);
+        }
+    };
+    seconds(&mut rig, 300, 1700.0);
+    assert!(rig.is_ready());
+    seconds(&mut rig, 5, 6500.0);
+    seconds(&mut rig, 30, 1700.0);
+    assert_eq!(rig.states(), [], "{:?}", told(&rig));
+    seconds(&mut rig, 5, 90_000.0);
+    assert!(rig.states().contains(&State::Detected), "{:?}", told(&rig));
+}
