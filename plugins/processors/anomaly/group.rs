@@ -19,13 +19,13 @@ use super::impact::Impact;
 use super::incident::{End, Owner, Rules};
 use super::joint::Votes;
 use super::open::Open;
-use super::signals::{Signal, Signals};
+use super::signals::Signals;
 use super::suspects::Tracker;
 use super::tell::Ended;
-use super::train::{Model, Options, Refusal, Trained, doubt, youth};
-use super::treat::{Measure, Sample, Unit, measure, off_usual};
+use super::train::{Model, Options, Refusal, Trained};
+use super::treat::Measure;
 use super::verdict::{self, Judged, Judgement, Memory, Own, Ready};
-use super::views::{Deviations, Levels, VIEWS};
+use super::views::{Deviations, Levels};
 use sentinel_contract::history::{Frame, History};
 use sentinel_contract::trainer::{Pending, Trainer};
 use sentinel_contract::{Desk, Events, Incident};
@@ -257,68 +257,6 @@ impl Group {
         frame.score = score.unwrap_or(f64::NAN);
         self.learn(time_ms, &judgement, end);
         Taken { changes, measures, judgement, score }
-    }
-
-    pub(super) fn measure(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Measure> {
-        let unknown = || values.iter().map(|value| Measure::unknown(*value)).collect();
-        let Some(used) = &self.used else { return unknown() };
-        let youth = youth(used.model.from_ms, used.model.upto_ms);
-        let measured = self.samples(time_ms, values, shared).zip(&used.model.learned);
-        let measured =
-            measured.zip(values).map(|(((signal, sample), learned), value)| match learned {
-                Some(learned) => measure(signal, learned, &sample, youth),
-                None => Measure::unknown(*value),
-            });
-        measured.collect()
-    }
-
-    /// How long each signal has been off, with this frame.
-    fn drift(&mut self, time_ms: i64, values: &[f64], shared: &Shared) {
-        let Some(used) = &self.used else { return };
-        let youth = youth(used.model.from_ms, used.model.upto_ms);
-        let samples = self.samples(time_ms, values, shared).zip(&used.model.learned);
-        let off: Vec<f64> = samples
-            .map(|((signal, sample), learned)| {
-                let learned = learned.as_ref().filter(|learned| learned.drift.is_some());
-                learned.map_or(f64::NAN, |learned| off_usual(signal, learned, &sample, youth))
-            })
-            .collect();
-        for (drift, off) in self.drifts.iter_mut().zip(off) {
-            drift.push(off);
-        }
-    }
-
-    /// How far each signal is off, in each view.
-    fn deviations(&self, time_ms: i64, values: &[f64], shared: &Shared) -> Vec<Deviations> {
-        let Some(used) = &self.used else { return vec![[0.0; VIEWS]; values.len()] };
-        let youth = youth(used.model.from_ms, used.model.upto_ms);
-        let wider = (youth, doubt(used.model.frames));
-        let deviations = self.samples(time_ms, values, shared).zip(&used.model.learned);
-        let deviations = deviations.map(|((signal, sample), learned)| match learned {
-            Some(learned) => {
-                let unit = Unit::of(signal, learned.center, sample.volume);
-                learned.usual.deviations(signal, unit, &sample, wider)
-            }
-            None => [0.0; VIEWS],
-        });
-        deviations.collect()
-    }
-
-    /// Every signal with its value, its volume and its levels.
-    fn samples<'a>(
-        &'a self,
-        time_ms: i64,
-        values: &'a [f64],
-        shared: &'a Shared,
-    ) -> impl Iterator<Item = (&'a Signal, Sample)> {
-        let memory = self.levels.iter().zip(&self.drifts);
-        let each = shared.signals.signals.iter().zip(memory).zip(values);
-        each.map(move |((signal, (levels, drift)), value)| {
-            let volume = signal.volume.map_or(f64::NAN, |volume| values[volume]);
-            let seconds = time_ms as f64 / 1000.0;
-            let (now, shift) = (levels.now(), drift.shift());
-            (signal, Sample { seconds, value: *value, volume, now, shift })
-        })
     }
 
     fn judge(

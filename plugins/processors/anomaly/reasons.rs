@@ -6,7 +6,7 @@ use super::incident::Verdict;
 use super::joint::{NAMES, Votes};
 use super::signals::Role;
 use super::train::{doubt, youth};
-use super::treat::Unit;
+use super::treatment::Unit;
 use super::verdict::Judged;
 use super::views::Deviations;
 

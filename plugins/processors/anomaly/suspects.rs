@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signals::{Signal, Treatment, Watch};
 use super::train::Model;
-use super::treat::Unit;
+use super::treatment::Unit;
 
 /// Frames before the onset that make the level which is compared with: three hours of minutes.
 pub(super) const LEVEL_FRAMES: usize = 180;

@@ -14,7 +14,8 @@ use super::incident::{End, Verdict};
 use super::next;
 use super::sentence::{self, Facts, Lead};
 use super::signals::{Role, Treatment};
-use super::treat::{Measure, Unit};
+use super::treat::Measure;
+use super::treatment::Unit;
 use super::words::{local, subject};
 
 /// Ended incidents remembered of a group.

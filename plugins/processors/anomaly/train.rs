@@ -21,7 +21,8 @@ use super::rows;
 use super::score::{WINDOW, observed_bound, tail_bound};
 use super::signals::{Signal, Signals};
 use super::tier;
-use super::treat::{Learned, Measure, Sample, Unit, learn, measure, off_usual};
+use super::treat::{Learned, Measure, Sample, learn, measure, off_usual};
+use super::treatment::Unit;
 use super::views::{Ensemble, Largest, Levels};
 use super::worse::{self, Against};
 
@@ -222,7 +223,7 @@ struct Values<'a> {
 
 impl<'a> Values<'a> {
     /// Time, value and volume of each.
-    fn at(&self, times: &'a [i64]) -> impl Iterator<Item = (i64, f64, f64)> {
+    fn at(&self, times: &'a [i64]) -> impl DoubleEndedIterator<Item = (i64, f64, f64)> + Clone {
         let volumes = self.volumes;
         let volume = move |at: usize| volumes.map_or(f64::NAN, |volumes| volumes[at]);
         let each = times.iter().zip(self.own).enumerate();
@@ -252,14 +253,14 @@ impl Seen<'_> {
         frames: &Columns<'_>,
         options: &Options,
     ) -> Option<Learned> {
-        let older: Vec<Sample> = older.at(&frames.older).map(Sample::alone).collect();
+        let older = older.at(&frames.older).map(Sample::alone);
         let mut samples = replay(values.at(&frames.times), options.level_frames);
         for (one, score) in samples.iter_mut().zip(&frames.scores) {
             if !is_learnt(*score) {
                 *one = one.missing();
             }
         }
-        let mut facts = learn(signal, &samples, &older)?;
+        let mut facts = learn(signal, &samples, older)?;
         let span = samples.last()?.seconds - samples.first()?.seconds;
         let off = samples.iter().map(|one| off_usual(signal, &facts, one, self.youth));
         facts.drift = drift::usual(span, off);

@@ -1,4 +1,4 @@
-//! The treatment of a signal: from its own unit to robust standard deviations, and back for people.
+//! How far a signal is from what is usual: in robust standard deviations, and as a band for people.
 //!
 //! Two residuals, because one alone hides either slow or long faults (DESIGN section 6): against the recent level
 //! (a rolling median) and against the median of the training. Each is divided by its robust scale in training, with a
@@ -13,25 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::drift;
 use super::season::Season;
-use super::signals::{Signal, Treatment, Watch};
+use super::signals::{Signal, Treatment};
 use super::suspects::LEVEL_FRAMES;
+use super::treatment::{Unit, is_watched, matters};
 use super::views::{Now, Usual};
 
 /// Residuals are cut off here in the rows of the joint models, and grow slowly beyond it in a signal's own test.
 pub(super) const CLIP: f64 = 20.0;
 const FURTHEST: f64 = 1e12;
-
-/// Requests of which the usual share is assumed before the first one is seen: 1 error in 2 requests is not 50 %.
-const PRIOR_REQUESTS: f64 = 50.0;
-
-/// No share is believed to be usually below this: one error among a thousand requests needs no explanation.
-const LEAST_SHARE: f64 = 0.005;
-
-/// A share is off by as many events at least: one of twenty is no error rate.
-const LEAST_EVENTS: f64 = 5.0;
-
-/// Least robust scale of a logarithm or logit: a quarter up or down is nobody's anomaly.
-const LOG_FLOOR: f64 = 0.25;
 
 /// What was learnt of one signal. Serialised with the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,79 +94,6 @@ impl Measure {
     }
 }
 
-/// A treatment with what it needs of the frame: its volume (what a share is of, or the number of events that a sum of
-/// bytes is made of; NaN when it has none), and the usual share of a rate.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unit {
-    treatment: Treatment,
-    volume: f64,
-    prior: f64,
-}
-
-impl Unit {
-    pub(super) fn of(signal: &Signal, center: f64, volume: f64) -> Self {
-        Unit {
-            treatment: signal.treatment,
-            volume,
-            prior: center.clamp(LEAST_SHARE, 1.0 - LEAST_SHARE),
-        }
-    }
-
-    /// What a share is of, or a sum is made of; NaN when it has none.
-    pub(super) fn volume(self) -> f64 {
-        self.volume
-    }
-
-    /// To the treated unit.
-    pub(super) fn treat(self, x: f64) -> f64 {
-        match self.treatment {
-            Treatment::Level => x,
-            Treatment::Count => (if x < 0.0 { 0.0 } else { x }).ln_1p(), // `max` would make a zero of a NaN
-            Treatment::Rate => {
-                let share = (x * self.volume + PRIOR_REQUESTS * self.prior)
-                    / (self.volume + PRIOR_REQUESTS);
-                let share = share.clamp(1e-6, 1.0 - 1e-6);
-                (share / (1.0 - share)).ln()
-            }
-        }
-    }
-
-    /// Back to the signal's unit.
-    pub(super) fn undo(self, t: f64) -> f64 {
-        match self.treatment {
-            Treatment::Level => t,
-            Treatment::Count => t.exp_m1().max(0.0),
-            Treatment::Rate => {
-                let share = 1.0 / (1.0 + (-t).exp());
-                let errors = share * (self.volume + PRIOR_REQUESTS) - PRIOR_REQUESTS * self.prior;
-                (errors / self.volume).clamp(0.0, 1.0)
-            }
-        }
-    }
-
-    /// The least scale around `expected` (signal's unit), in the treated unit: what counting alone makes.
-    pub(super) fn floor(self, signal: &Signal, value: f64, expected: f64) -> f64 {
-        match self.treatment {
-            Treatment::Level => {
-                // A deviation that is worth a word is four of these.
-                let worth = signal.min_change.max(signal.min_relative * expected.abs());
-                (worth / 4.0).max(0.02 * expected.abs()).max(1e-9)
-            }
-            Treatment::Count => {
-                // Few of many: the logarithm of a small count is wide on its lower side.
-                let m = if value < expected { value.max(1.0) } else { expected.max(0.0) };
-                let m = if self.volume < m { self.volume.max(1.0) } else { m };
-                (m.sqrt() / (1.0 + m)).max(LOG_FLOOR)
-            }
-            Treatment::Rate => {
-                let share = expected.max(self.prior);
-                let errors = self.volume * share;
-                (errors.sqrt() / (errors + PRIOR_REQUESTS * share)).max(LOG_FLOOR)
-            }
-        }
-    }
-}
-
 /// A residual: robust standard deviations, and what it is measured against.
 #[derive(Clone, Copy)]
 struct Residual {
@@ -210,7 +126,7 @@ pub(super) fn measure(signal: &Signal, learned: &Learned, sample: &Sample, youth
     let unit = Unit::of(signal, learned.center, volume);
     let recent = sample
         .now
-        .short
+        .short()
         .and_then(|level| residual(unit, signal, value, level, learned.level_scale));
     let base = against_usual(signal, learned, sample, youth);
     let chosen = match (recent, base) {
@@ -265,32 +181,6 @@ pub(super) fn off_usual(signal: &Signal, learned: &Learned, sample: &Sample, you
     against_usual(signal, learned, sample, youth).map_or(f64::NAN, |residual| residual.z)
 }
 
-/// Whether a change goes the way that hurts.
-fn is_watched(signal: &Signal, change: f64) -> bool {
-    match signal.direction {
-        Watch::Up => change > 0.0,
-        Watch::Down => change < 0.0,
-        Watch::Both => change != 0.0,
-    }
-}
-
-/// Whether a deviation goes the way that hurts, and far enough to be worth a word.
-pub(super) fn matters(signal: &Signal, value: f64, expected: f64, volume: f64) -> bool {
-    let change = value - expected;
-    // Halving is to traffic what doubling is: a drop can never be more than the whole of it.
-    let relative = if change < 0.0 {
-        signal.min_relative / (1.0 + signal.min_relative)
-    } else {
-        signal.min_relative
-    };
-    let events = match signal.treatment {
-        Treatment::Rate => change.abs() * volume >= LEAST_EVENTS,
-        Treatment::Level | Treatment::Count => true,
-    };
-    let far = change.abs() >= signal.min_change && change.abs() >= relative * expected.abs();
-    is_watched(signal, change) && far && events
-}
-
 impl Learned {
     /// What the season says of a time (seconds since 1970), in the treated unit.
     pub(super) fn usual_at(&self, seconds: f64) -> Option<f64> {
@@ -316,8 +206,8 @@ pub(super) struct Sample {
 impl Sample {
     /// Of this time (in ms), value and volume, with nothing before it.
     pub(super) fn alone((time_ms, value, volume): (i64, f64, f64)) -> Self {
-        let now = Now { short: None, middle: None, long: None };
-        Sample { seconds: time_ms as f64 / 1000.0, value, volume, now, shift: 0.0 }
+        let seconds = time_ms as f64 / 1000.0;
+        Sample { seconds, value, volume, now: Now::UNKNOWN, shift: 0.0 }
     }
 
     /// The same moment, without the value.
@@ -328,7 +218,11 @@ impl Sample {
 
 /// Learns a signal's center and scales; `None` when it was missing in most of the samples. Those before them, `older`, are for
 /// the season only. The bound is set afterwards.
-pub(super) fn learn(signal: &Signal, samples: &[Sample], older: &[Sample]) -> Option<Learned> {
+pub(super) fn learn(
+    signal: &Signal,
+    samples: &[Sample],
+    older: impl DoubleEndedIterator<Item = Sample> + Clone,
+) -> Option<Learned> {
     let values: Vec<f64> =
         samples.iter().map(|sample| sample.value).filter(|v| v.is_finite()).collect();
     if values.len() * 2 < samples.len() || values.len() < 2 {
@@ -358,7 +252,7 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample], older: &[Sample]) -> Op
     };
     let treated = series(&|sample| Some(sample.value));
     let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
-    let before = older.iter().map(|sample| (sample.seconds, treat(sample, Some(sample.value))));
+    let before = older.map(|sample| (sample.seconds, treat(&sample, Some(sample.value))));
     let season = Season::learn(before.chain(seconds.iter().copied().zip(treated.iter().copied())));
     let usual: Option<Vec<f64>> =
         season.as_ref().map(|season| seconds.iter().map(|time| season.at(*time)).collect());
@@ -369,10 +263,11 @@ pub(super) fn learn(signal: &Signal, samples: &[Sample], older: &[Sample]) -> Op
         }
         None => distances(&|_| Some(center)),
     };
-    let (middle, long) = (series(&|sample| sample.now.middle), series(&|sample| sample.now.long));
+    let (middle, long) =
+        (series(&|sample| sample.now.middle()), series(&|sample| sample.now.long()));
     Some(Learned {
         center,
-        level_scale: distances(&|sample| sample.now.short),
+        level_scale: distances(&|sample| sample.now.short()),
         base_scale,
         bound: 1.0,
         drift: None,

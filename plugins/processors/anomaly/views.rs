@@ -15,7 +15,8 @@ use sentinel_models::robust::{RollingMedian, quantile, quantile_of_sorted};
 use serde::{Deserialize, Serialize};
 
 use super::signals::Signal;
-use super::treat::{Sample, Unit, matters};
+use super::treat::Sample;
+use super::treatment::{Unit, matters};
 
 /// Ways of looking.
 pub(super) const VIEWS: usize = 3;
@@ -45,12 +46,32 @@ pub(super) struct Levels {
     long: RollingMedian,
 }
 
-/// The levels at one moment; `None` until enough is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The levels at one moment; NaN until enough is known. A training keeps one of these a frame: half the room of options.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
-    pub short: Option<f64>,
-    pub middle: Option<f64>,
-    pub long: Option<f64>,
+    short: f64,
+    middle: f64,
+    long: f64,
+}
+
+impl Now {
+    pub(super) const UNKNOWN: Now = Now { short: f64::NAN, middle: f64::NAN, long: f64::NAN };
+
+    pub(super) fn short(&self) -> Option<f64> {
+        known(self.short)
+    }
+
+    pub(super) fn middle(&self) -> Option<f64> {
+        known(self.middle)
+    }
+
+    pub(super) fn long(&self) -> Option<f64> {
+        known(self.long)
+    }
+}
+
+fn known(level: f64) -> Option<f64> {
+    (!level.is_nan()).then_some(level)
 }
 
 impl Levels {
@@ -67,7 +88,7 @@ impl Levels {
 
     pub(super) fn now(&self) -> Now {
         let of = |window: &RollingMedian| {
-            window.median().filter(|_| window.window().len() >= LEAST_LEVEL)
+            window.median().filter(|_| window.window().len() >= LEAST_LEVEL).unwrap_or(f64::NAN)
         };
         Now { short: of(&self.short), middle: of(&self.middle), long: of(&self.long) }
     }
@@ -137,8 +158,8 @@ impl Usual {
         let level = |level: Option<f64>, scale| level.map_or(0.0, |level| off(level, scale));
         [
             off(unit.undo(self.mean), self.scales[0] * youth),
-            level(now.middle, self.scales[1]),
-            level(now.long, self.scales[2] * youth),
+            level(now.middle(), self.scales[1]),
+            level(now.long(), self.scales[2] * youth),
         ]
     }
 

@@ -20,7 +20,8 @@ use super::columns::Columns;
 use super::joint::{JOINT, NAMES};
 use super::signals::Signals;
 use super::train::{Model, Options, Trained, doubt, replay_level, youth};
-use super::treat::{Measure, Sample, Unit, measure};
+use super::treat::{Measure, Sample, measure};
+use super::treatment::Unit;
 use super::verdict::GUARD;
 use super::views::{LONG, Largest};
 

@@ -62,7 +62,7 @@ fn frames_since_the_last_snapshot_are_read_back_from_history() {
     let restarted = rig.restarted(&snapshot); // after a kill -9
     assert_eq!(restarted.detector.groups[0].learnt_frames, rig.detector.groups[0].learnt_frames);
     let levels = |rig: &Rig| -> Vec<f64> {
-        rig.detector.groups[0].levels.iter().filter_map(|levels| levels.now().short).collect()
+        rig.detector.groups[0].levels.iter().filter_map(|levels| levels.now().short()).collect()
     };
     let both = levels(&restarted).into_iter().zip(levels(&rig));
     assert!(both.into_iter().all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()));
