@@ -3,7 +3,8 @@
 //! time; one bar for all signals would let that disk hide all others (both seen in `tests/faults-live`).
 //!
 //! A bar tracks a quantile by stochastic approximation (Robbins and Monro 1951) in the logarithm: one step up for an incident that
-//! was not confirmed, or by one frame alone, and so many small ones down in the other frames that about the wanted share of frames passes it.
+//! was not confirmed, or by one frame alone, and so many small ones down in the other frames that about the wanted share of frames
+//! passes it.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 //!
 //! Metric names are Telegraf's (`inputs.system`) and those of `processors.log_features`. Least deviations come from
 //! what people alert on (reference/agents.md, the node-exporter and nginx rules in common use) and are chosen to be quiet: traffic must at
-//! least double, a percentage move by a fifth of its scale, and of context switches there must be a score of thousands more a second: fewer
-//! cost nobody anything. A signal whose metric never appears is left out.
+//! least double, a percentage move by a fifth of its scale, and of context switches there must be 20,000 more a second: fewer cost nobody
+//! anything. A signal whose metric never appears is left out.
 
 use super::signals::{Aggregate, Limit, Role, SignalConfig, Signals, Treatment, Watch};
 use serde::Deserialize;
