@@ -83,6 +83,10 @@ impl Group {
         let again =
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
         self.incidents += u64::from(opened && !again);
+        let is_sure = |open: &Option<Open>| open.as_ref().is_some_and(Open::is_confirmed);
+        if is_sure(&self.incident) && !is_sure(&was_open) && !again {
+            self.memory.rate.raise();
+        }
         match (end, was_open) {
             // Its worst frame counts once more, and for the evidence's boundary for the first time while that is young: a blip must
             // count against the boundaries, or blips would never become fewer.

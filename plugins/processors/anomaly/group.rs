@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub options: Options,
     pub rules: Rules,
     pub retrain_ms: i64,
+    /// Incidents that are welcome, a frame of a group.
+    pub welcome: f64,
     pub silence: Silence,
     pub changes: Changes,
     pub evidence: evidence::Store,
@@ -285,6 +287,7 @@ impl Group {
             confirm_frames: shared.rules.confirm_frames,
             explain: shared.explain,
             share: shared.options.share,
+            welcome: shared.welcome,
         };
         verdict::judge(&judged, &mut self.memory, self.incident.is_some())
     }

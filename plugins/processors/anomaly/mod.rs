@@ -34,6 +34,7 @@ mod next;
 mod open;
 mod past;
 mod presets;
+mod rate_bar;
 mod reasons;
 mod restart;
 mod rows;
@@ -152,6 +153,7 @@ impl Anomaly {
                 accept_ms: ACCEPT_MS,
                 interval_ms,
             },
+            welcome: score::rate(config.incidents_per_week, interval_ms as f64 / 1000.0),
             retrain_ms: millis(config.retrain_interval),
             silence: config.silence,
             explain: config.series == Written::Explained,

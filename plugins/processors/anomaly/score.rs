@@ -18,9 +18,14 @@ const REACH: f64 = 10.0;
 
 const WEEK_SECONDS: f64 = 604_800.0;
 
+/// Incidents that are welcome, a frame.
+pub(super) fn rate(incidents_per_week: f64, frame_seconds: f64) -> f64 {
+    incidents_per_week * frame_seconds / WEEK_SECONDS
+}
+
 /// Share of frames that may pass a boundary.
 pub(super) fn allowance(incidents_per_week: f64, frame_seconds: f64) -> f64 {
-    (incidents_per_week * frame_seconds / WEEK_SECONDS).powf(2.0 / 3.0).clamp(1e-9, 0.05)
+    rate(incidents_per_week, frame_seconds).powf(2.0 / 3.0).clamp(1e-9, 0.05)
 }
 
 /// How much larger the shares of frames are that may pass a boundary of the frame's number, for so many welcome incidents.

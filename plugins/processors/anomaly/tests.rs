@@ -9,6 +9,7 @@ mod fixtures;
 mod joins;
 mod learning;
 mod life;
+mod rate_bar;
 mod robustness;
 mod seasons;
 mod share_test;

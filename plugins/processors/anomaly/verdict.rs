@@ -2,8 +2,8 @@
 //!
 //! The frame's number (`views`) over its boundary opens an incident; evidence, its running mean over the last days' boundary,
 //! confirms it when more than one signal has a part in it, the signals do not go together as they usually do (`pca`), and it is
-//! more than what the last fortnight had often. So do one frame that stands out of a fortnight, an absolute limit, and a stop
-//! (`limits`). A person is called when a joint model and a signal's own test agree on more than traffic, when a limit is passed,
+//! more than what the last fortnight had often; of few signals the more is asked, the oftener it was (`rate_bar`). So do one frame
+//! that stands out of a fortnight, or on which all models and a signal's own test agree, an absolute limit, and a stop (`limits`). A person is called when a joint model and a signal's own test agree on more than traffic, when a limit is passed,
 //! or when traffic stops. One model's lone vote never calls.
 //!
 //! The written score is 1.0 and more exactly when the frame, or a signal's own test, is beyond its boundary. Within each side
@@ -22,6 +22,7 @@ use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, PCA, Votes};
 use super::limits::{BEYOND, LIMIT, STOP, STOP_SIZE, beyond_limit, stopped};
+use super::rate_bar::RateBar;
 use super::reasons::{explain_into, page, shares};
 use super::severity::Extent;
 use super::share_test::ShareTest;
@@ -58,6 +59,8 @@ const CALM_EVIDENCE: f64 = 0.6 * SURE;
 const LASTING_WEIGHT: f64 = 0.05;
 /// One frame this far beyond a fortnight's boundary, and beyond that of the principal components, is enough.
 const OUTSTANDING: f64 = 1.5;
+/// So is one this far beyond the boundaries of all joint models and of a signal's own test.
+const UNANIMOUS: f64 = 1.5;
 /// What joint models add to the number's logarithm, in the means that rank: none for the forest, which adds noise.
 const RANK_VOTES: Votes = [0.0, 0.5, 0.5];
 /// Weights of a new frame in the running means: of evidence, and of the two that rank.
@@ -85,6 +88,8 @@ pub(super) struct Judged<'a> {
     pub explain: bool,
     /// Share of frames that may pass a signal's own test.
     pub share: f64,
+    /// Incidents that are welcome, a frame.
+    pub welcome: f64,
 }
 
 /// A model in use.
@@ -109,6 +114,9 @@ pub(super) struct Memory {
     beyond: u32,
     /// Of the last frames, newest in the lowest bit: a signal's own test failed.
     guard: u64,
+    /// How often it has confirmed.
+    #[serde(default)]
+    pub rate: RateBar,
     /// What each signal's own test is measured in.
     #[serde(default)]
     pub bars: Bars,
@@ -170,11 +178,15 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         let of_fortnight = bounds.fortnight.score(raw.frame);
         memory.reach = of_fortnight.max(FADES * memory.reach);
         let of_many = memory.lasting >= SURE || is_broad(frame, ready.model);
-        enough = memory.evidence >= SURE
-            && memory.reach >= REACHES
+        memory.rate.sink(frame.welcome);
+        let bar = if is_wide(ready.model) { 1.0 } else { memory.rate.factor() };
+        enough = memory.evidence >= SURE * bar
+            && memory.reach >= REACHES * bar
             && joint[PCA] >= SURE_RESIDUAL
             && of_many;
-        stands_out = of_fortnight >= OUTSTANDING && joint[PCA] >= 1.0 && of_many;
+        let unanimous = joint.iter().chain([&own.robust_z]).all(|score| *score >= UNANIMOUS);
+        let unique = of_fortnight >= OUTSTANDING * bar && joint[PCA] >= 1.0;
+        stands_out = of_many && (unique || unanimous);
     }
     let guard = guard.max(drifted(frame, gated));
     memory.bars.push(frame.measures, frame.share, open);
@@ -229,11 +241,15 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     Judgement { verdict, raw, joint, own }
 }
 
+/// Whether it knows many signals.
+fn is_wide(model: &Model) -> bool {
+    model.learned.iter().flatten().count() >= MANY
+}
+
 /// Whether more than one signal has a part in the frame's number, where there are many.
 fn is_broad(frame: &Judged<'_>, model: &Model) -> bool {
     let shares = || explain::shares_of_views(frame.deviations).into_iter();
-    model.learned.iter().flatten().count() < MANY
-        || shares().map(|share| share * share).sum::<f64>() * BREADTH <= 1.0
+    !is_wide(model) || shares().map(|share| share * share).sum::<f64>() * BREADTH <= 1.0
 }
 
 /// How far it reaches. A stop is felt by users, whatever its signal's role.

@@ -156,3 +156,25 @@ fn context_switches_that_cost_nothing_raise_nothing() {
     seconds(&mut rig, 5, 90_000.0);
     assert!(rig.states().contains(&State::Detected), "{:?}", told(&rig));
 }
+
+#[test]
+fn one_frame_on_which_all_models_and_a_signals_own_test_agree_is_confirmed_and_calls_nobody() {
+    // One series with a strong day: its way from night to noon is longer than what is wrong at noon, and it goes it daily.
+    let head = "preset = \"none\"\nframe_interval = \"5m\"\nmin_training_frames = 288\n";
+    let signal =
+        "[[signals]]\nname = \"s\"\nmetric = \"s\"\nmin_relative = 0.0\nmin_change = 5.0\n";
+    let (mut rig, mut rng) = (Rig::new(&format!("{head}{signal}")), SplitMix64::new(9));
+    let mut frames = |rig: &mut Rig, count: usize, more: f64| {
+        for _ in 0..count {
+            let turn = std::f64::consts::TAU * rig.now_ms as f64 / 86_400_000.0;
+            let day = 100.0 * (1.0 + turn.cos()).powi(2);
+            rig.window("x", &[("s", 100.0 + day + more + 2.0 * rng.normal())]);
+        }
+    };
+    frames(&mut rig, 6 * 288, 0.0);
+    assert_eq!(rig.states(), [], "{:?}", told(&rig));
+    frames(&mut rig, 1, 80.0);
+    frames(&mut rig, 20, 0.0);
+    let states = [State::Detected, State::Confirmed, State::Recovering, State::Resolved];
+    assert_eq!(rig.states(), states, "{:?}", told(&rig));
+}
