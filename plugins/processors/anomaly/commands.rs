@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::Anomaly;
 use super::course::announce;
-use super::group::{Group, Training};
+use super::group::{Group, Shared, Training};
+use super::state::UNDO_MS;
 
 /// A window that was begun by command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ impl Anomaly {
             }
             Command::Accept { key } => {
                 let group = self.groups.iter_mut().find(|group| group.has_open(key))?;
-                let mut change = group.accept(now_ms)?;
+                let mut change = group.accept(now_ms, &self.shared)?;
                 let lead = group.describe(&mut change, &self.shared);
                 group.remember_end(&change, lead);
                 for events in announce(vec![change], &self.shared) {
@@ -66,7 +67,9 @@ impl Anomaly {
                 Some(Ok("its level is the new normal; `undo` takes it back".to_owned()))
             }
             Command::Undo { .. } => {
-                let group = self.groups.iter_mut().find(|group| group.before.is_some())?;
+                let last = |group: &&mut Group| group.before.as_ref().map(|before| before.at_ms);
+                let groups = self.groups.iter_mut().filter(|group| group.can_undo());
+                let group = groups.max_by_key(last)?;
                 group.undo();
                 Some(Ok(format!("{} watches as before the last new normal", group.name())))
             }
@@ -106,10 +109,11 @@ impl Group {
     }
 
     /// Ends the open incident as the new normal: its frames count from now on.
-    fn accept(&mut self, now_ms: i64) -> Option<Incident> {
+    fn accept(&mut self, now_ms: i64, shared: &Shared) -> Option<Incident> {
         let mut open = self.incident.take()?;
         self.keep_before(now_ms);
-        self.accepted = true;
+        self.accepted = Some(self.accept_of(&open, shared));
+        self.tracker = None;
         let time_ms = now_ms.max(self.last_ms);
         self.accepted_ms = time_ms;
         let tier = self.tier();
@@ -117,13 +121,20 @@ impl Group {
             .map(|change| Incident { tier, ..change })
     }
 
+    /// There is a new normal, and it is young enough to be taken back.
+    fn can_undo(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| self.last_ms - before.at_ms < UNDO_MS)
+    }
+
     /// Takes back the last new normal: levels, model and boundaries as they were before it.
     fn undo(&mut self) {
         if let Some(before) = self.before.take() {
             let before = *before;
             self.levels = before.levels;
-            self.used = before.used;
-            self.accepted = false;
+            if before.used.is_some() {
+                self.used = before.used; // else it was accepted while learning
+            }
+            self.accepted = None;
             self.accepted_ms = i64::MIN;
         }
     }

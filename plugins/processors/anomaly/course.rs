@@ -38,7 +38,7 @@ impl Group {
         // Zeros came before: its windows ended with its traffic, which was judged then.
         let zero = self.zeros > 0;
         let steady = self.spoken.count_ones() >= SPOKEN_FRAMES && self.used.is_some() && !zero;
-        if !steady || self.missing < SILENT_FRAMES || self.accepted {
+        if !steady || self.missing < SILENT_FRAMES {
             return Vec::new();
         }
         let verdict = limits::silence(time_ms, self.missing, SILENT_FRAMES);
@@ -60,12 +60,16 @@ impl Group {
         shared: &Shared,
     ) -> (Vec<Incident>, Option<End>) {
         self.look_for(&mut judgement.verdict, measures, shared);
-        if self.accepted {
-            self.accepted = !judgement.verdict.calm;
+        if let Some(accepted) = self.accepted.take()
+            && !judgement.verdict.calm
+            && !accepted.is_other(&judgement.verdict)
+        {
+            self.accepted = Some(accepted);
             return (Vec::new(), None);
         }
         let was_open = self.incident.clone();
         let revived = self.past.is_some();
+        let was_sure = was_open.iter().chain(&self.past).any(Open::is_confirmed);
         let place = place(&self.owner, shared);
         let verdict = &judgement.verdict;
         let (mut changes, end) =
@@ -83,8 +87,8 @@ impl Group {
         let again =
             revived && self.incident.as_ref().is_some_and(|open| open.since_ms != open.started_ms);
         self.incidents += u64::from(opened && !again);
-        let is_sure = |open: &Option<Open>| open.as_ref().is_some_and(Open::is_confirmed);
-        if is_sure(&self.incident) && !is_sure(&was_open) && !again {
+        let known = was_sure && (was_open.is_some() || again);
+        if self.incident.as_ref().is_some_and(Open::is_confirmed) && !known {
             self.memory.rate.raise();
         }
         match (end, was_open) {
@@ -98,8 +102,8 @@ impl Group {
                 self.memory.bars.raise();
             }
             (Some(end), Some(open)) => {
-                self.accepted = end == End::Accepted;
-                if self.accepted {
+                if end == End::Accepted {
+                    self.accepted = Some(self.accept_of(&open, shared));
                     self.accepted_ms = judgement.verdict.time_ms;
                     self.keep_before(judgement.verdict.time_ms);
                 }
@@ -125,9 +129,7 @@ impl Group {
 
     /// Trains on nothing of an incident that has ended, but for what came after its first hours.
     fn exclude_incident(&mut self, open: &Open, end_ms: i64, shared: &Shared) {
-        let until = end_ms.min(open.since_ms + STILL_MS);
-        let onset = open.since_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
-        self.exclude(onset..until);
+        self.exclude(time_of(open, end_ms, shared));
     }
 
     /// Ends the open incident if nothing more can be known of it; for frames that are not judged.
@@ -206,6 +208,12 @@ impl Group {
             }
         }
     }
+}
+
+/// The time of an incident that is not learnt from.
+pub(super) fn time_of(open: &Open, end_ms: i64, shared: &Shared) -> Range<i64> {
+    let onset = open.since_ms - LIMIT_FRAMES as i64 * shared.options.interval_ms;
+    onset..end_ms.min(open.since_ms + STILL_MS)
 }
 
 /// Changes of state go to history and out.

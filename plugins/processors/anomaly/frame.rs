@@ -89,6 +89,11 @@ impl Collector {
         self.known.max_groups()
     }
 
+    /// Whether samples can still come for a group of these labels.
+    pub(super) fn can_make(&self, labels: &[(String, String)]) -> bool {
+        self.known.can_make(labels)
+    }
+
     /// Restores a group before it speaks.
     pub(super) fn add_group(&mut self, key: GroupKey) {
         self.known.add_group(key);

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Silence;
+use super::accepted::Accepted;
 use super::boundaries::{Boundaries, Raw};
 use super::changes::Changes;
 use super::course::announce;
@@ -113,8 +114,8 @@ pub(super) struct Group {
     /// Those of its frames, until it is confirmed or over.
     pub waiting: Vec<Raw>,
     pub incidents: u64,
-    /// Taken as the new normal: nothing new is opened until it was quiet once.
-    pub accepted: bool,
+    /// What was taken as the new normal, until it was quiet once: it opens nothing new.
+    pub accepted: Option<Accepted>,
     /// When that was last.
     pub accepted_ms: i64,
     /// What it was before the last new normal, for `undo`.
@@ -191,7 +192,7 @@ impl Group {
             worst: Raw::default(),
             waiting: Vec::new(),
             incidents: 0,
-            accepted: false,
+            accepted: None,
             accepted_ms: i64::MIN,
             before: None,
             excluded: Vec::new(),
@@ -220,7 +221,9 @@ impl Group {
         if !spoke {
             return self.silent(time_ms, blind, shared);
         }
-        self.spoken = self.spoken << 1 | 1;
+        // The frames without samples before it count only now: the silence itself is measured by what came before it.
+        let passed = self.missing.saturating_add(1);
+        self.spoken = self.spoken.checked_shl(passed).unwrap_or(0) | 1;
         self.missing = 0;
         if blind {
             let measures = self.measure(time_ms, &values, shared);
@@ -302,7 +305,7 @@ impl Group {
     /// The levels and boundaries move on, unless an incident holds them.
     fn learn(&mut self, time_ms: i64, judgement: &Judgement, end: Option<End>) {
         // From its start, not from a relapse: one that comes and goes must not keep the boundary from moving.
-        let still = |open: &Open| time_ms - open.started_ms < STILL_MS;
+        let still = |open: &Open| time_ms - open.confirmed_ms.unwrap_or(open.started_ms) < STILL_MS;
         let held = self.incident.as_ref().is_some_and(|open| open.is_confirmed() && still(open));
         if let (Some(used), Some(raw)) = (&mut self.used, &judgement.raw) {
             used.boundaries.push(raw, self.incident.is_some());

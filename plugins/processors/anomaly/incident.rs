@@ -171,6 +171,7 @@ fn advance(open: &mut Open, verdict: &Verdict, place: &Place<'_>, changes: &mut 
     let confirms = open.state == State::Detected && verdict.sure;
     if confirms {
         (open.state, open.reached) = (State::Confirmed, State::Confirmed);
+        open.confirmed_ms.get_or_insert(time_ms);
     }
     if open.state != State::Confirmed {
         return;
@@ -202,7 +203,8 @@ fn close(
 ) -> Option<End> {
     let Place { owner, rules, .. } = *place;
     let time_ms = verdict.time_ms;
-    if !open.silence && expiry::seen_ms(open, time_ms) >= rules.accept_ms {
+    let goes_on = verdict.above && open.is_confirmed() && !open.tells_of_silence();
+    if goes_on && expiry::seen_ms(open, time_ms) >= rules.accept_ms {
         let reason = "it has lasted so long that it is taken as the new normal".into();
         changes.push(open.end_as_normal(time_ms, reason, owner));
         return Some(End::Accepted);

@@ -1,10 +1,11 @@
 //! What needs no model: absolute limits, traffic that stopped, and sources that fell silent.
 
 use sentinel_contract::incident::{Contribution, Direction, SILENCE};
+use serde::{Deserialize, Serialize};
 
 use super::incident::Verdict;
 use super::severity::Extent;
-use super::signals::{LIMIT_FRAMES, Watch};
+use super::signals::{LIMIT_FRAMES, Signal, Watch};
 use super::verdict::Judged;
 
 /// Absolute limits.
@@ -15,41 +16,93 @@ pub(super) const STOP: &str = "stop";
 pub(super) const BEYOND: std::ops::RangeInclusive<f64> = 1.0..=5.0;
 /// What stopped is as bad as what is so many times its limit.
 pub(super) const STOP_SIZE: f64 = 4.0;
+/// A limit that was passed as the new normal counts again when it was kept for so many frames in a row.
+const KEPT_FRAMES: u32 = 10;
 /// A source that usually sends at least this much, and in its quietest hundredth this, does not stop by chance.
 const STEADY: (f64, f64) = (3.0, 1.0);
 
-/// The first signal beyond its absolute limit: which, its score, and the words.
-pub(super) fn beyond_limit(frame: &Judged<'_>) -> Option<(usize, f64, String)> {
-    frame.signals.iter().enumerate().find_map(|(at, signal)| {
-        let limit = signal.limit?;
-        let value = frame.measures[at].value;
-        let over = |value: f64| match signal.direction {
-            Watch::Down => limit.value / value.max(f64::MIN_POSITIVE),
-            Watch::Up | Watch::Both => value / limit.value,
-        };
-        let mut ratio = over(value);
-        if let Some((counter, least)) = limit.least {
-            let sum = |of: usize| -> f64 {
-                let frames = frame.recent.iter().rev().take(LIMIT_FRAMES);
-                frames.map(|frame| frame.values[of]).filter(|value| value.is_finite()).sum()
-            };
-            let volume = signal.volume.map_or(f64::NAN, sum);
-            if sum(counter) < least {
-                return None;
-            }
-            ratio = ratio.min(over(sum(counter) / volume));
-        }
-        let shown = |value| signal.unit.shown(value);
-        (ratio >= 1.0).then(|| {
-            let reason = format!(
-                "{} {} is beyond its limit of {}",
-                signal.name,
-                shown(value),
-                shown(limit.value)
-            );
-            (at, ratio.clamp(*BEYOND.start(), *BEYOND.end()), reason)
-        })
+/// How many times its limit a value of a signal is; `None` without a limit, or a value.
+fn over(signal: &Signal, value: f64) -> Option<f64> {
+    let limit = signal.limit.filter(|_| !value.is_nan())?;
+    Some(match signal.direction {
+        Watch::Down => limit.value / value.max(f64::MIN_POSITIVE),
+        Watch::Up | Watch::Both => value / limit.value,
     })
+}
+
+/// The signals beyond their limits, by their values alone.
+pub(super) fn passed(signals: &[Signal], values: &[f64]) -> Vec<usize> {
+    let both = signals.iter().zip(values).enumerate();
+    let passed =
+        both.filter(|(_, (signal, value))| over(signal, **value).is_some_and(|by| by >= 1.0));
+    passed.map(|(at, _)| at).collect()
+}
+
+/// A limit that is passed as the new normal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Passed {
+    /// Which signal's.
+    at: usize,
+    /// For so many frames in a row it was not.
+    kept: u32,
+}
+
+impl Passed {
+    pub(super) fn new(at: usize) -> Self {
+        Passed { at, kept: 0 }
+    }
+
+    pub(super) fn is_of(all: &[Passed], at: usize) -> bool {
+        all.iter().any(|one| one.at == at)
+    }
+}
+
+/// Those that were kept for a while count again; a value that is missing says nothing.
+pub(super) fn still_passed(frame: &Judged<'_>, accepted: &mut Vec<Passed>) {
+    accepted.retain_mut(|one| {
+        let value = frame.measures.get(one.at).map_or(f64::NAN, |measure| measure.value);
+        match frame.signals.get(one.at).and_then(|signal| over(signal, value)) {
+            Some(by) if by >= 1.0 => one.kept = 0,
+            Some(_) => one.kept += 1,
+            None => (),
+        }
+        one.kept < KEPT_FRAMES
+    });
+}
+
+/// The first signal beyond its absolute limit, but for those `accepted`: which, its score, and the words.
+pub(super) fn beyond_limit(
+    frame: &Judged<'_>,
+    accepted: &[Passed],
+) -> Option<(usize, f64, String)> {
+    frame.signals.iter().enumerate().filter(|(at, _)| !Passed::is_of(accepted, *at)).find_map(
+        |(at, signal)| {
+            let limit = signal.limit?;
+            let value = frame.measures[at].value;
+            let mut ratio = over(signal, value)?;
+            if let Some((counter, least)) = limit.least {
+                let sum = |of: usize| -> f64 {
+                    let frames = frame.recent.iter().rev().take(LIMIT_FRAMES);
+                    frames.map(|frame| frame.values[of]).filter(|value| value.is_finite()).sum()
+                };
+                let volume = signal.volume.map_or(f64::NAN, sum);
+                if sum(counter) < least {
+                    return None;
+                }
+                ratio = ratio.min(over(signal, sum(counter) / volume)?);
+            }
+            let shown = |value| signal.unit.shown(value);
+            (ratio >= 1.0).then(|| {
+                let reason = format!(
+                    "{} {} is beyond its limit of {}",
+                    signal.name,
+                    shown(value),
+                    shown(limit.value)
+                );
+                (at, ratio.clamp(*BEYOND.start(), *BEYOND.end()), reason)
+            })
+        },
+    )
 }
 
 /// Steady traffic that is zero for longer than a confirmation takes.

@@ -23,7 +23,11 @@ impl Group {
 
     /// How long each signal has been off, with this frame.
     pub(super) fn drift(&mut self, time_ms: i64, values: &[f64], shared: &Shared) {
-        let Some(used) = &self.used else { return };
+        // What is usual to a model from before a new normal, is not any more: how long it is off says nothing until the next one.
+        let Some(used) = self.used.as_ref().filter(|used| used.model.upto_ms >= self.accepted_ms)
+        else {
+            return;
+        };
         let youth = youth(used.model.from_ms, used.model.upto_ms);
         let samples = self.samples(time_ms, values, shared).zip(&used.model.learned);
         let off: Vec<f64> = samples

@@ -8,6 +8,7 @@
 //! `changes`. All of it for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes
 //! from samples and ticks only: live and replay are the same code.
 
+mod accepted;
 mod bars;
 mod boundaries;
 mod changes;
@@ -252,6 +253,8 @@ impl Observer for Anomaly {
         let (mut groups, windows) =
             state::restore(snapshot, &self.shared, |key| self.make_group(key))?;
         self.windows = windows;
+        // Of another `group_by` nothing would ever come: it would be called silent.
+        groups.retain(|group| self.collector.can_make(&group.labels));
         groups.truncate(self.collector.max_groups());
         for group in &mut groups {
             self.untold.extend(group.catch_up(&self.shared));

@@ -3,7 +3,7 @@
 
 use sentinel_contract::Incident;
 use sentinel_contract::desk::{Answer, Asking};
-use sentinel_contract::incident::{Contribution, Severity, State};
+use sentinel_contract::incident::{Contribution, SILENCE, Severity, State};
 use serde::{Deserialize, Serialize};
 
 use super::incident::{Owner, Place, Verdict};
@@ -33,6 +33,9 @@ pub(super) struct Open {
     pub since_ms: i64,
     /// When it ended, if it did.
     pub ended_ms: Option<i64>,
+    /// When it was confirmed first.
+    #[serde(default)]
+    pub confirmed_ms: Option<i64>,
     pub state: State,
     /// Where it goes back to when it relapses: detected, confirmed or notified.
     pub reached: State,
@@ -86,6 +89,11 @@ impl Open {
         self.silence
     }
 
+    /// The source was silent in its worst frame.
+    pub(super) fn tells_of_silence(&self) -> bool {
+        self.silence || self.contributions.first().is_some_and(|one| one.feature == SILENCE)
+    }
+
     /// None of the features that lead its explanation has a value.
     pub(super) fn is_out_of_sight(&self, is_missing: impl Fn(&str) -> bool) -> bool {
         let leads = |(at, one): &(usize, &Contribution)| *at == 0 || one.share >= LEADS;
@@ -107,6 +115,7 @@ impl Open {
             started_ms: verdict.time_ms,
             since_ms: verdict.time_ms,
             ended_ms: None,
+            confirmed_ms: None,
             state: State::Detected,
             reached: State::Detected,
             low: 0,
@@ -157,10 +166,6 @@ impl Open {
 
     /// The frame is about the same: a leading feature of the one leads the other too. What nothing leads can be anything.
     pub(super) fn is_like(&self, verdict: &Verdict) -> bool {
-        let leading = |all: &[Contribution]| -> Vec<String> {
-            let leads = |(at, one): &(usize, &Contribution)| *at == 0 || one.share >= LEADS;
-            all.iter().enumerate().filter(leads).map(|(_, one)| one.feature.clone()).collect()
-        };
         let (own, now) = (leading(&self.contributions), leading(&verdict.contributions));
         own.is_empty() || now.is_empty() || own.iter().any(|feature| now.contains(feature))
     }
@@ -170,7 +175,7 @@ impl Open {
         (self.since_ms, self.ended_ms) = (verdict.time_ms, None);
         (self.seen_ms, self.gaps_ms) = (verdict.time_ms, 0);
         self.revivals += 1;
-        (self.highest, self.lasted) = (0.0, false);
+        (self.highest, self.lasted, self.offered) = (0.0, false, false);
         self.contributions.clear();
         if self.reached != State::Notified {
             (self.call, self.page) = (Call::None, None); // to be decided anew
@@ -306,4 +311,10 @@ impl Open {
             ..Incident::default() // what is hit, and all that is told beside it, is filled in by `tell`
         }
     }
+}
+
+/// The names of the features that lead an explanation.
+pub(super) fn leading(all: &[Contribution]) -> Vec<String> {
+    let leads = |(at, one): &(usize, &Contribution)| *at == 0 || one.share >= LEADS;
+    all.iter().enumerate().filter(leads).map(|(_, one)| one.feature.clone()).collect()
 }

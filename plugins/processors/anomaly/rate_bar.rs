@@ -1,4 +1,5 @@
-//! What evidence a detector of few signals needs: more, the oftener it has confirmed incidents of late.
+//! What evidence a detector of few signals needs, of which nobody has said what is worth a word: more, the oftener it has confirmed
+//! incidents of late.
 //!
 //! Where many signals are watched, evidence must come from more than one of them. A series by itself has no such second opinion, and
 //! some are restless: they would raise an incident a day for ever, however unusual each is in itself. So every confirmed incident asks a

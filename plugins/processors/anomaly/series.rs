@@ -65,6 +65,11 @@ impl Known {
         self.max_groups
     }
 
+    /// Whether these labels are some of those that make the groups.
+    pub(super) fn can_make(&self, labels: &[(String, String)]) -> bool {
+        labels.iter().all(|(name, _)| self.group_by.contains(name))
+    }
+
     /// Restores a group before it speaks.
     pub(super) fn add_group(&mut self, key: GroupKey) {
         self.groups.push(key);

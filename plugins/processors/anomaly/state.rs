@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
 use serde::{Deserialize, Serialize};
 
+use super::accepted::Accepted;
 use super::boundaries::{Boundaries, Raw};
 use super::commands::Window;
 use super::drift::Drift;
@@ -63,6 +64,8 @@ struct SavedGroup {
     waiting: Vec<Raw>,
     incidents: u64,
     accepted: bool,
+    #[serde(default)]
+    accepted_as: Accepted,
     /// Of earlier agents: unknown.
     #[serde(default = "never")]
     accepted_ms: i64,
@@ -89,7 +92,7 @@ struct SavedBefore {
 }
 
 /// How long a new normal can be taken back; it doubles the state.
-const UNDO_MS: i64 = 7 * 86_400_000;
+pub(super) const UNDO_MS: i64 = 7 * 86_400_000;
 
 /// Writes all groups that have spoken.
 pub(super) fn save(groups: &[Group], windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
@@ -141,7 +144,8 @@ fn save_group(group: &Group) -> SavedGroup {
         worst: group.worst,
         waiting: group.waiting.clone(),
         incidents: group.incidents,
-        accepted: group.accepted,
+        accepted: group.accepted.is_some(),
+        accepted_as: group.accepted.clone().unwrap_or_default(),
         accepted_ms: group.accepted_ms,
         refused: group.refused.clone(),
         excluded: group.excluded.clone(),
@@ -204,7 +208,7 @@ fn restore_group(
     group.worst = saved.worst;
     group.waiting = saved.waiting;
     group.incidents = saved.incidents;
-    group.accepted = saved.accepted;
+    group.accepted = saved.accepted.then_some(saved.accepted_as);
     group.accepted_ms = saved.accepted_ms;
     group.refused = saved.refused;
     group.excluded = saved.excluded;

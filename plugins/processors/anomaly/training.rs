@@ -9,6 +9,7 @@ use sentinel_contract::history::Frame;
 use sentinel_contract::incident::Tier;
 use sentinel_contract::trainer::Polled;
 
+use super::course::time_of;
 use super::due;
 use super::group::{EFFECT_FRAMES, Group, InUse, Shared, Training};
 use super::incident::Owner;
@@ -44,7 +45,9 @@ impl Group {
 
     /// Hands a job to the training thread: frames up to `upto_ms`.
     pub(super) fn submit(&mut self, upto_ms: i64, shared: &Shared) {
-        let excluded = self.excluded.clone();
+        let mut excluded = self.excluded.clone();
+        // By command a training may come in the middle of one.
+        excluded.extend(self.incident.as_ref().map(|open| time_of(open, upto_ms + 1, shared)));
         let outside = |frame: &&Frame| !excluded.iter().any(|times| times.contains(&frame.time_ms));
         let recent = self.recent.iter().filter(outside).cloned().collect();
         let against = self.used.as_ref().map(|used| Against {

@@ -21,7 +21,7 @@ use super::boundaries::{Boundaries, Raw};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, PCA, Votes};
-use super::limits::{BEYOND, LIMIT, STOP, STOP_SIZE, beyond_limit, stopped};
+use super::limits::{BEYOND, LIMIT, Passed, STOP, STOP_SIZE, beyond_limit, still_passed, stopped};
 use super::rate_bar::RateBar;
 use super::reasons::{explain_into, page, shares};
 use super::severity::Extent;
@@ -114,6 +114,9 @@ pub(super) struct Memory {
     beyond: u32,
     /// Of the last frames, newest in the lowest bit: a signal's own test failed.
     guard: u64,
+    /// Signals whose limits count as the new normal, until they were kept once.
+    #[serde(default)]
+    pub accepted_limits: Vec<Passed>,
     /// How often it has confirmed.
     #[serde(default)]
     pub rate: RateBar,
@@ -179,7 +182,9 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
         memory.reach = of_fortnight.max(FADES * memory.reach);
         let of_many = memory.lasting >= SURE || is_broad(frame, ready.model);
         memory.rate.sink(frame.welcome);
-        let bar = if is_wide(ready.model) { 1.0 } else { memory.rate.factor() };
+        // Who said what is worth a word needs no bar: ten errors never seen before in an hour are ten incidents (tests/faults-live).
+        let asks = !is_wide(ready.model) && !frame.signals.iter().any(Signal::is_gated);
+        let bar = if asks { memory.rate.factor() } else { 1.0 };
         enough = memory.evidence >= SURE * bar
             && memory.reach >= REACHES * bar
             && joint[PCA] >= SURE_RESIDUAL
@@ -192,7 +197,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     memory.bars.push(frame.measures, frame.share, open);
     memory.guard = memory.guard << 1 | u64::from(guard >= 1.0);
     memory.test_shares(frame);
-    let limit = beyond_limit(frame).or_else(|| memory.beyond_share(frame));
+    still_passed(frame, &mut memory.accepted_limits);
+    let limit = beyond_limit(frame, &memory.accepted_limits).or_else(|| memory.beyond_share(frame));
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
     let stopped = stopped(frame);
@@ -287,7 +293,8 @@ impl Memory {
 
     /// The first share beyond its limit by the evidence of many frames: which, its score, and the words.
     fn beyond_share(&self, frame: &Judged<'_>) -> Option<(usize, f64, String)> {
-        let mut both = frame.signals.iter().zip(&self.shares).enumerate();
+        let both = frame.signals.iter().zip(&self.shares).enumerate();
+        let mut both = both.filter(|(at, _)| !Passed::is_of(&self.accepted_limits, *at));
         both.find_map(|(at, (signal, test))| Some((at, signal, test.beyond()?))).map(
             |(at, signal, beyond)| {
                 let limit = signal.limit.map_or(f64::NAN, |limit| limit.value);

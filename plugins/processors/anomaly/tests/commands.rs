@@ -129,3 +129,71 @@ fn what_changed_on_the_host_shortly_before_is_told_with_the_incident() {
         called.changes.iter().map(|change| (&*change.kind, &*change.text)).collect();
     assert_eq!(told, [("unit", "app.service restarted")]);
 }
+
+#[test]
+fn what_was_accepted_does_not_make_it_deaf_to_another_limit() {
+    let head = "preset = \"host\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n";
+    let mut rig = Rig::new(head);
+    let seconds = |rig: &mut Rig, count: usize, disk: f64, available: f64| {
+        for _ in 0..count {
+            rig.window("x", &[("disk_used_percent", disk), ("mem_available_percent", available)]);
+        }
+    };
+    seconds(&mut rig, 20, 96.0, 40.0); // no label `mode`: not the preset's disk
+    assert_eq!(rig.states(), []);
+    let options = format!(
+        "{head}[[signals]]\nname = \"full\"\nmetric = \"disk_used_percent\"\nlimit = 95.0\nmin_change = 2.0\n"
+    );
+    let mut rig = Rig::new(&options);
+    seconds(&mut rig, 10, 96.0, 40.0);
+    let key = rig.keys()[0].to_owned();
+    assert_eq!(rig.states().last(), Some(&State::Notified), "{:?}", told(&rig));
+    assert!(tell(&mut rig, &Command::Accept { key }).unwrap().is_ok());
+    rig.incidents.clear();
+    seconds(&mut rig, 30, 96.0, 40.0);
+    assert_eq!(rig.states(), [], "the accepted limit calls nobody again");
+    let mut rig = rig.restarted(&rig.detector.snapshot().unwrap());
+    seconds(&mut rig, 30, 96.0, 40.0);
+    assert_eq!(rig.states(), [], "nor after a restart: {:?}", told(&rig));
+    seconds(&mut rig, 5, 96.0, 2.0);
+    assert_eq!(rig.states().last(), Some(&State::Notified), "another limit does: {:?}", told(&rig));
+    seconds(&mut rig, 40, 80.0, 40.0);
+    rig.incidents.clear();
+    seconds(&mut rig, 10, 97.0, 40.0);
+    assert_eq!(
+        rig.states().last(),
+        Some(&State::Notified),
+        "and so does the first, once it was kept: {:?}",
+        told(&rig)
+    );
+}
+
+#[test]
+fn undo_takes_back_the_last_new_normal_of_all_groups() {
+    let (mut rig, mut site) = live(3, 200.0, 0.005, 150);
+    let mut both = |rig: &mut Rig, a: f64, b: f64| {
+        for (job, share) in [("nginx", a), ("shop", b)] {
+            let window = site.next().failing(share);
+            rig.send(job, &window.features(), Kind::Gauge, rig.now_ms + rig.interval_ms);
+        }
+        rig.now_ms += rig.interval_ms;
+        rig.tick(rig.now_ms + 100);
+    };
+    for _ in 0..150 {
+        both(&mut rig, 0.005, 0.005);
+    }
+    let mut accept = |rig: &mut Rig, a: f64, b: f64| {
+        for _ in 0..8 {
+            both(rig, a, b);
+        }
+        let key = rig.incidents.last().unwrap().key.clone();
+        assert!(tell(rig, &Command::Accept { key }).unwrap().is_ok(), "{:?}", told(rig));
+    };
+    accept(&mut rig, 0.5, 0.005);
+    accept(&mut rig, 0.5, 0.5);
+    let names: Vec<String> = (0..3)
+        .filter_map(|_| tell(&mut rig, &Command::Undo { detector: None })?.ok())
+        .map(|words| words.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["shop", "nginx"]);
+}

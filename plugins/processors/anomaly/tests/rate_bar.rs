@@ -70,3 +70,22 @@ fn a_restless_series_is_confirmed_ever_less_often() {
     let (many, _) = surges(8, 12, 10.0);
     assert!(many >= 10, "of many signals more than one is asked for, and no more: {many} of 12");
 }
+
+#[test]
+fn it_outlives_a_restart() {
+    let (mut rig, mut rng) = (
+        Rig::new(
+            "preset = \"none\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n[[signals]]\nname = \"s\"\nmetric = \"s\"\nmin_change = 1.0\n",
+        ),
+        SplitMix64::new(2),
+    );
+    for second in 0..130 {
+        let value = if second > 120 { 90.0 } else { 50.0 };
+        rig.window("x", &[("s", value + rng.normal())]);
+    }
+    assert!(rig.states().contains(&State::Confirmed), "{:?}", told(&rig));
+    let factor = |rig: &Rig| rig.detector.groups[0].memory.rate.factor();
+    let again = rig.restarted(&rig.detector.snapshot().unwrap());
+    assert!(factor(&rig) > 1.1);
+    assert_eq!(factor(&again), factor(&rig));
+}

@@ -211,3 +211,52 @@ fn an_explanation_is_in_the_users_units() {
     assert_eq!(called.host, "box");
     assert_eq!((&*called.detector, &*called.group), ("web", "nginx"));
 }
+
+#[test]
+fn a_source_that_speaks_now_and_then_is_never_called_silent() {
+    let signal = "[[signals]]\nname = \"s\"\nmetric = \"s\"\n";
+    let head = "preset = \"none\"\nframe_interval = \"1s\"\nmin_training_frames = 60\n";
+    let (mut rig, mut rng) = (Rig::new(&format!("{head}{signal}")), SplitMix64::new(5));
+    for second in 0..2000 {
+        if second % 10 == 0 {
+            rig.window("x", &[("s", 50.0 + rng.normal())]);
+        } else {
+            rig.now_ms += rig.interval_ms;
+            rig.tick(rig.now_ms + 100);
+        }
+    }
+    assert!(rig.is_ready(), "it has a model");
+    assert_eq!(rig.states(), [], "{:?}", told(&rig));
+}
+
+#[test]
+fn a_night_of_silence_is_over_when_it_speaks_again_and_no_new_normal() {
+    let head = "preset = \"web\"\nmin_training_frames = 60\n";
+    let (mut rig, mut site) = (Rig::new(head), Site::new(5, 200.0));
+    let mut speaks = |rig: &mut Rig, minutes: usize| {
+        for _ in 0..minutes {
+            let window = site.next();
+            rig.window("nginx", &window.features());
+        }
+    };
+    speaks(&mut rig, 150);
+    for _ in 0..8 * 60 {
+        rig.now_ms += rig.interval_ms;
+        rig.tick(rig.now_ms + 100);
+    }
+    assert_eq!(last(&rig).contributions[0].feature, "silence");
+    speaks(&mut rig, 40);
+    assert_eq!(last(&rig).state, State::Resolved, "{:?}", told(&rig));
+    assert!(!rig.states().contains(&State::Accepted));
+}
+
+#[test]
+fn a_minute_without_a_request_is_not_the_second_one_beyond_the_limit() {
+    let mut rig = Rig::new("preset = \"web\"\n");
+    let bad = Window { requests: 300.0, errors: 25.0, ..Site::new(1, 300.0).next() };
+    rig.window("nginx", &bad.features());
+    for _ in 0..3 {
+        rig.window("nginx", &[("log_requests", 0.0), ("log_errors", 0.0)]);
+    }
+    assert!(!rig.states().contains(&State::Notified), "{:?}", told(&rig));
+}
