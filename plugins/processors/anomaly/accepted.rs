@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{Group, Shared};
 use super::incident::Verdict;
-use super::limits::{self, LIMIT, Passed, STOP};
+use super::limits::{LIMIT, STOP};
 use super::open::{Open, leading};
 
 /// See the head of this file.
@@ -36,8 +36,7 @@ impl Group {
     /// An open incident becomes the new normal: its limits do not count until they were kept once.
     pub(super) fn accept_of(&mut self, open: &Open, shared: &Shared) -> Accepted {
         if let Some(frame) = self.recent.back() {
-            let passed = limits::passed(&shared.signals.signals, &frame.values);
-            self.memory.accepted_limits = passed.into_iter().map(Passed::new).collect();
+            self.memory.accept_limits(&shared.signals.signals, &frame.values);
         }
         Accepted::of(&open.contributions)
     }

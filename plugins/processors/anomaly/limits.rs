@@ -57,12 +57,16 @@ impl Passed {
     }
 }
 
-/// Those that were kept for a while count again; a value that is missing says nothing.
-pub(super) fn still_passed(frame: &Judged<'_>, accepted: &mut Vec<Passed>) {
+/// Those that were kept for a while count again; a value that is missing says nothing. `tested` is beyond by the evidence of many frames.
+pub(super) fn still_passed(
+    frame: &Judged<'_>,
+    accepted: &mut Vec<Passed>,
+    tested: impl Fn(usize) -> bool,
+) {
     accepted.retain_mut(|one| {
         let value = frame.measures.get(one.at).map_or(f64::NAN, |measure| measure.value);
         match frame.signals.get(one.at).and_then(|signal| over(signal, value)) {
-            Some(by) if by >= 1.0 => one.kept = 0,
+            Some(by) if by >= 1.0 || tested(one.at) => one.kept = 0,
             Some(_) => one.kept += 1,
             None => (),
         }

@@ -21,7 +21,9 @@ use super::boundaries::{Boundaries, Raw};
 use super::explain;
 use super::incident::Verdict;
 use super::joint::{JOINT, NAMES, PCA, Votes};
-use super::limits::{BEYOND, LIMIT, Passed, STOP, STOP_SIZE, beyond_limit, still_passed, stopped};
+use super::limits::{
+    BEYOND, LIMIT, Passed, STOP, STOP_SIZE, beyond_limit, passed, still_passed, stopped,
+};
 use super::rate_bar::RateBar;
 use super::reasons::{explain_into, page, shares};
 use super::severity::Extent;
@@ -197,7 +199,8 @@ pub(super) fn judge(frame: &Judged<'_>, memory: &mut Memory, open: bool) -> Judg
     memory.bars.push(frame.measures, frame.share, open);
     memory.guard = memory.guard << 1 | u64::from(guard >= 1.0);
     memory.test_shares(frame);
-    still_passed(frame, &mut memory.accepted_limits);
+    let Memory { accepted_limits, shares: tests, .. } = memory;
+    still_passed(frame, accepted_limits, |at| is_tested(tests, at));
     let limit = beyond_limit(frame, &memory.accepted_limits).or_else(|| memory.beyond_share(frame));
     memory.beyond = if limit.is_some() { memory.beyond.saturating_add(1) } else { 0 };
     let limit_score = limit.as_ref().map_or(0.0, |(_, score, _)| *score);
@@ -275,7 +278,19 @@ fn drifted(frame: &Judged<'_>, of: impl Fn(usize) -> bool) -> f64 {
     some.fold(0.0, |most, (_, one)| one.drift.max(most))
 }
 
+/// Whether a share is beyond its limit by the evidence of many frames.
+fn is_tested(shares: &[ShareTest], at: usize) -> bool {
+    shares.get(at).is_some_and(|test| test.beyond().is_some())
+}
+
 impl Memory {
+    /// What is beyond its limit now counts as the new normal.
+    pub(super) fn accept_limits(&mut self, signals: &[Signal], values: &[f64]) {
+        let tested = (0..signals.len()).filter(|at| is_tested(&self.shares, *at));
+        let passed = passed(signals, values).into_iter().chain(tested);
+        self.accepted_limits = passed.map(Passed::new).collect();
+    }
+
     /// Tells the test of each share that has a limit what came.
     fn test_shares(&mut self, frame: &Judged<'_>) {
         self.shares.resize(frame.signals.len(), ShareTest::default());

@@ -197,3 +197,23 @@ fn undo_takes_back_the_last_new_normal_of_all_groups() {
         .collect();
     assert_eq!(names, ["shop", "nginx"]);
 }
+
+#[test]
+fn a_quiet_site_whose_failures_were_accepted_calls_nobody_again_between_two_of_them() {
+    let mut rig = Rig::new("preset = \"web\"\n");
+    let site = Site::new(1, 6.0).next();
+    let minutes = |rig: &mut Rig, count: usize, every: usize| {
+        for minute in 0..count {
+            let errors = if minute % every < 2 { 6.0 } else { 0.0 };
+            let window = Window { requests: 6.0, sessions: 3.0, errors, ..site };
+            rig.window("nginx", &window.features());
+        }
+    };
+    minutes(&mut rig, 6, 2);
+    assert_eq!(rig.states().last(), Some(&State::Notified), "{:?}", told(&rig));
+    let key = rig.keys()[0].to_owned();
+    assert!(tell(&mut rig, &Command::Accept { key }).unwrap().is_ok());
+    rig.incidents.clear();
+    minutes(&mut rig, 14 * 8, 8);
+    assert!(!rig.states().contains(&State::Notified), "{:?}", told(&rig));
+}
