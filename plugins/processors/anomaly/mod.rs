@@ -1,12 +1,13 @@
 //! A detector: named signals from any metrics, in frames; three views, three joint models and each signal's own test; incidents
 //! that say why (DESIGN section 6). Any number of them, each with its own signals.
 //!
-//! In reading order. What is watched: `signals`, `presets`, `unit`. Samples to frames: `series`, `fold`, `frame`; read back, `columns`. Learning: `treat` and
-//! `season` (robust residuals), `views`, `joint`, `rows`, `train`, `boundaries`, `worse`, `tier`, `due`. Judging: `score` (1.0 at the boundary),
-//! `bars`, `drift`, `limits`, `share_test`, `verdict` (one frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of
-//! one), `course`, `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`,
-//! `changes`. All of it for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes
-//! from samples and ticks only: live and replay are the same code.
+//! In reading order. What is watched: `signals`, `presets`, `unit`. Samples to frames: `series`, `fold`, `frame`; read back,
+//! `columns`. Learning: `treatment`, `treat` and `season` (robust residuals), `views`, `joint`, `rows`, `train`, `boundaries`, `worse`,
+//! `tier`, `due`. Judging: `score` (1.0 at the boundary), `measuring`, `bars`, `rate_bar`, `drift`, `limits`, `share_test`, `verdict` (one
+//! frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of one), `course`, `accepted`,
+//! `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`, `changes`. All of it
+//! for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes from samples and ticks
+//! only: live and replay are the same code.
 
 mod accepted;
 mod bars;

@@ -96,9 +96,8 @@ impl Open {
 
     /// None of the features that lead its explanation has a value.
     pub(super) fn is_out_of_sight(&self, is_missing: impl Fn(&str) -> bool) -> bool {
-        let leads = |(at, one): &(usize, &Contribution)| *at == 0 || one.share >= LEADS;
-        let mut leading = self.contributions.iter().enumerate().filter(leads);
-        !self.contributions.is_empty() && leading.all(|(_, one)| is_missing(&one.feature))
+        let leading = leading(&self.contributions);
+        !leading.is_empty() && leading.iter().all(|feature| is_missing(feature))
     }
 
     /// A person or the boundary should take it seriously.
