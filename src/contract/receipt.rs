@@ -44,13 +44,29 @@ impl Drop for Shared {
 pub struct Receipt {
     shared: Arc<Shared>,
     resolved: bool,
+    on_disk: bool,
 }
 
 impl Receipt {
     /// `notify` is called once, with the worst fate of all copies, by whoever resolves the last: it must not block.
     pub fn new(notify: impl FnOnce(Fate) + Send + Sync + 'static) -> Self {
-        let shared = Shared { worst: AtomicU8::new(0), notify: Some(Box::new(notify)) };
-        Receipt { shared: Arc::new(shared), resolved: false }
+        Receipt::of(Box::new(notify), false)
+    }
+
+    fn of(notify: Notify, on_disk: bool) -> Self {
+        let shared = Shared { worst: AtomicU8::new(0), notify: Some(notify) };
+        Receipt { shared: Arc::new(shared), resolved: false, on_disk }
+    }
+
+    /// The receipt of a push, whose sender waits for an answer: "delivered" already when it is safely on the disk of every
+    /// output's queue, as nobody could send it again later.
+    pub fn on_disk(notify: impl FnOnce(Fate) + Send + Sync + 'static) -> Self {
+        Receipt::of(Box::new(notify), true)
+    }
+
+    /// Whether its events are to be written to disk at once.
+    pub fn wants_disk(&self) -> bool {
+        self.on_disk
     }
 
     /// Says what became of this copy.
@@ -66,7 +82,7 @@ impl Receipt {
 
 impl Clone for Receipt {
     fn clone(&self) -> Self {
-        Receipt { shared: Arc::clone(&self.shared), resolved: false }
+        Receipt { shared: Arc::clone(&self.shared), resolved: false, on_disk: self.on_disk }
     }
 }
 

@@ -31,8 +31,10 @@ pub struct Counters {
     pub call_micros_max: AtomicU64,
     /// Events waiting now.
     pub queued: AtomicU64,
-    /// Bytes waiting now.
+    /// Bytes waiting in memory now.
     pub queued_bytes: AtomicU64,
+    /// Bytes that the queue takes on disk now.
+    pub disk_bytes: AtomicU64,
     drops: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     notes: Mutex<BTreeMap<String, String>>,

@@ -20,6 +20,8 @@ mod router;
 
 mod filter;
 
+mod disk;
+
 mod queue;
 
 mod output;

@@ -333,12 +333,6 @@ fn of_at_most(limit: usize, mut group: Group) -> Vec<Group> {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for entry in self.groups.drain(..).flatten() {
-            self.queue.done(&entry);
-            if entry.receipt.is_none() {
-                self.state.counters.drop_events("shutdown", entry.events() as u64);
-            }
-            entry.resolve(Fate::Lost);
-        }
+        self.groups.drain(..).flatten().for_each(|entry| self.queue.leave(entry));
     }
 }

@@ -20,7 +20,7 @@ use crate::gather::{GatherTask, Schedule};
 use crate::lane::{Lane, Stage};
 use crate::observer::{INBOX, ObserverTask};
 use crate::output::{BatchLimits, OutputTask};
-use crate::queue::Queue;
+use crate::queue::{self, DiskThread, Keeper, MemoryLimits, Signal};
 use crate::router::{ObserverPort, OutputPort, Router};
 use crate::service::ServiceTask;
 use crate::telemetry::{Plugin, Telemetry};
@@ -41,6 +41,7 @@ pub struct Running {
     lanes: Vec<JoinHandle<()>>,
     observers: Vec<JoinHandle<()>>,
     outputs: Vec<JoinHandle<()>>,
+    disks: DiskThread,
     ticker: JoinHandle<()>,
     shared: Shared,
     patience: Duration,
@@ -63,6 +64,9 @@ struct Wiring<'p> {
     observers: Vec<(ObserverPort, Vec<String>)>,
     /// The way of commands to them.
     commands: Commands,
+    /// What keeps the outputs' queues on disk, and what wakes it.
+    keepers: Vec<Keeper>,
+    disk: Arc<Signal>,
 }
 
 /// Starts everything. Builds first: on an error nothing has been started.
@@ -84,6 +88,8 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
         outputs: Vec::new(),
         observers: Vec::new(),
         commands: Commands::default(),
+        keepers: Vec::new(),
+        disk: Arc::default(),
     };
     let inputs = wiring.inputs()?;
     let states: Vec<_> = wiring.states();
@@ -91,9 +97,22 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     let observers = wiring.observers(&states)?;
     let (inputs, lanes) = wiring.lanes(inputs, &states)?;
     // The ports in the wiring hold the observers' inboxes open: only lanes and observers may.
-    let Wiring { stop, drain, deadline, outputs: ports, observers: inboxes, commands, .. } = wiring;
+    let Wiring {
+        stop,
+        drain,
+        deadline,
+        outputs: ports,
+        observers: inboxes,
+        commands,
+        keepers,
+        disk,
+        ..
+    } = wiring;
     drop((ports, inboxes));
+    let aliases: Vec<&str> = plan.outputs.iter().map(|spec| &*spec.alias).collect();
+    queue::warn_of_orphans(&shared.state_dir, &aliases);
     let running = Running {
+        disks: DiskThread::start(disk, keepers)?,
         ticker: tokio::spawn(tick(Arc::clone(&telemetry))),
         telemetry,
         commands,
@@ -188,7 +207,13 @@ impl Wiring<'_> {
         for (index, spec) in plan.outputs.iter().enumerate() {
             let state = self.telemetry.add(Role::Output, spec.entry.name, &spec.alias);
             let output = spec.build(&plan.context(Role::Output, spec, self.shared))?;
-            let queue = Queue::new(share, Arc::clone(&state.counters));
+            // Of the patient part a quarter may wait in memory for one output: the rest is for reading on.
+            let memory = MemoryLimits { kept: self.patient.capacity() / 4, direct: share };
+            let (options, counters) = (spec.common.disk(), &state.counters);
+            let state_dir = &self.shared.state_dir;
+            let (queue, keepers) =
+                queue::queue(state_dir, &spec.alias, memory, &options, counters, &self.disk);
+            self.keepers.extend(keepers);
             let port = OutputPort {
                 queue: Arc::clone(&queue),
                 accepts: output.accepts(),
@@ -392,8 +417,9 @@ impl Running {
             tokio::time::sleep_until(most).await;
             deadline.cancel();
         });
-        wait(self.outputs, end).await;
+        wait(self.outputs, part(0.9)).await;
         cut.abort();
+        self.disks.stop(end).await;
         self.stop.finished.cancel();
         wait(self.inputs, end).await;
         self.ticker.abort();

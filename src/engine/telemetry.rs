@@ -115,6 +115,7 @@ impl Plugin {
             "received_rate": round(rates.received), "delivered_rate": round(rates.delivered),
             "bytes_rate": round(rates.bytes),
             "queued": c.queued.load(Relaxed), "queued_bytes": c.queued_bytes.load(Relaxed),
+            "disk_bytes": c.disk_bytes.load(Relaxed),
             "errors": c.errors.load(Relaxed), "restarts": c.restarts.load(Relaxed),
             "drops": c.drops(), "counts": c.counts(), "notes": c.notes(), "last_error": error,
             "call_avg_us": c.call_micros.load(Relaxed).checked_div(calls).unwrap_or(0),
@@ -272,5 +273,6 @@ const METRICS: &[(&str, Read)] = &[
     ("call_seconds_max", |c| c.call_micros_max.load(Relaxed) as f64 / 1e6),
     ("queued_events", |c| c.queued.load(Relaxed) as f64),
     ("queued_bytes", |c| c.queued_bytes.load(Relaxed) as f64),
+    ("queued_disk_bytes", |c| c.disk_bytes.load(Relaxed) as f64),
     ("notes", |c| c.notes().len() as f64),
 ];

@@ -6,6 +6,7 @@ use sentinel_contract::units::{Period, Size};
 use serde::Deserialize;
 
 use crate::filter::{Filter, FilterError};
+use crate::queue::{DiskOptions, WhenFull};
 
 /// What the engine does for a plugin.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -33,7 +34,18 @@ pub struct Common {
     pub batch_bytes: Option<Size>,
     /// How long an output waits for more before it writes.
     pub flush_interval: Option<Period>,
+    /// Bytes of the output's queue on disk; 0: in memory only.
+    pub queue_bytes: Option<Size>,
+    /// How old what waits may become before it is given up; 0: any age.
+    pub queue_age: Option<Period>,
+    /// What happens when the queue has reached its bounds.
+    pub when_full: WhenFull,
 }
+
+/// The default of `queue_bytes`.
+const QUEUE_BYTES: u64 = 1 << 30;
+/// The smallest queue on disk: eight segments in each of its two lanes.
+const LEAST_QUEUE_BYTES: u64 = 64 << 20;
 
 /// What a plugin is, as far as its common options go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +94,9 @@ impl Role {
                 "batch_events",
                 "batch_bytes",
                 "flush_interval",
+                "queue_bytes",
+                "queue_age",
+                "when_full",
             ],
         }
     }
@@ -91,6 +106,15 @@ impl Common {
     /// The name and label filters.
     pub fn filter(&self) -> Result<Option<Filter>, FilterError> {
         Filter::new(&self.namepass, &self.namedrop, &self.tagpass, &self.tagdrop)
+    }
+
+    /// The bounds of an output's queue on disk.
+    pub fn disk(&self) -> DiskOptions {
+        DiskOptions {
+            bytes: self.queue_bytes.map_or(QUEUE_BYTES, |size| size.0),
+            age: self.queue_age.map(|period| period.0).filter(|age| !age.is_zero()),
+            when_full: self.when_full,
+        }
     }
 
     /// Values that cannot be used: option and reason.
@@ -105,6 +129,12 @@ impl Common {
         }
         if self.batch_bytes.is_some_and(|size| size.0 < 1024) {
             say("batch_bytes", "must be at least 1KiB".to_owned());
+        }
+        if self.queue_bytes.is_some_and(|size| (1..LEAST_QUEUE_BYTES).contains(&size.0)) {
+            say(
+                "queue_bytes",
+                "must be at least 64MiB, or 0 for a queue in memory only".to_owned(),
+            );
         }
         if let Some(alias) = &self.alias
             && (alias.is_empty()

@@ -11,7 +11,7 @@ use super::{Script, Sink, log_batch, script};
 use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::output::{BatchLimits, OutputTask};
-use crate::queue::{Entry, Queue};
+use crate::queue::{Entry, MemoryLimits, Queue};
 use crate::telemetry::{Condition, Plugin, Telemetry};
 use sentinel_contract::Kinds;
 
@@ -30,7 +30,8 @@ fn start(alias: &str, limit: usize) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)]);
     let state = telemetry.add(Role::Output, "scripted", &alias.into());
-    let queue = Queue::new(limit, Arc::clone(&state.counters));
+    let queue =
+        Queue::in_memory(MemoryLimits { kept: limit, direct: limit }, Arc::clone(&state.counters));
     let (drain, deadline) = (CancellationToken::new(), CancellationToken::new());
     let name = alias.to_owned();
     let build = move || {

@@ -13,12 +13,12 @@ use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::filter::Filter;
 use crate::lane::{Lane, Stage};
-use crate::queue::Queue;
+use crate::queue::{MemoryLimits, Queue};
 use crate::router::{OutputPort, Router};
 use crate::telemetry::Telemetry;
 
 fn port(filter: Option<Filter>) -> (Router, Arc<Queue>) {
-    let queue = Queue::new(1 << 20, Arc::default());
+    let queue = Queue::in_memory(MemoryLimits { kept: 1 << 20, direct: 1 << 20 }, Arc::default());
     let port = OutputPort {
         queue: Arc::clone(&queue),
         accepts: Kinds::LOGS,

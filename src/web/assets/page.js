@@ -83,7 +83,7 @@ function showTotals(status) {
   const totals = [
     ['read', `${number(sum('input', 'delivered_rate'))} /s`],
     ['delivered', `${number(sum('output', 'delivered_rate'))} /s`],
-    ['waiting', bytes(sum('output', 'queued_bytes'))],
+    ['waiting', bytes(sum('output', 'queued_bytes') + sum('output', 'disk_bytes'))],
     ['dropped', number(dropped)],
   ];
   byId('totals').replaceChildren(...totals.map(([name, text]) => el('div', {}, el('dt', {}, name), el('dd', {}, text))));
@@ -103,7 +103,7 @@ function row(plugin, nowMs) {
   const figure = (label, text, tone) => el('td', { class: 'number', 'data-label': label, 'data-tone': tone }, text);
   const name = el('th', { scope: 'row', 'data-label': 'Plugin' }, el('span', { class: 'kind' }, plugin.kind ?? ''), el('b', {}, plugin.alias ?? plugin.name ?? ''), plugin.alias && plugin.alias !== plugin.name ? el('span', { class: 'sub' }, ` ${plugin.name}`) : null);
   const lost = drops(plugin);
-  const queued = plugin.queued ? `${number(plugin.queued)} · ${bytes(plugin.queued_bytes ?? 0)}` : '0';
+  const queued = plugin.queued ? `${number(plugin.queued)} · ${bytes((plugin.queued_bytes ?? 0) + (plugin.disk_bytes ?? 0))}` : '0';
   const notes = [];
   for (const [about, text] of Object.entries(plugin.notes ?? {})) notes.push(el('li', {}, el('b', {}, about), ` ${text}`));
   for (const [reason, events] of Object.entries(plugin.drops ?? {})) if (events) notes.push(el('li', {}, `${number(events)} dropped: ${String(reason).replaceAll('_', ' ')}`));
