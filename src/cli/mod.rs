@@ -16,6 +16,7 @@ mod once;
 mod paths;
 mod plugins;
 mod progress;
+mod reload;
 mod replay;
 mod run;
 mod status;
@@ -105,8 +106,12 @@ pub(crate) enum Samples {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the agent until it is told to stop (SIGTERM, SIGINT)
-    Run,
+    /// Run the agent until it is told to stop (SIGTERM, SIGINT); SIGHUP reads the configuration again
+    Run {
+        /// Read the configuration again whenever one of its files changes
+        #[arg(long)]
+        watch: bool,
+    },
     /// Check the configuration: every mistake, with its place; exit code 78 when there is one
     Check {
         /// Also ask every backend whether it would take data
@@ -184,7 +189,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let Arguments { options, command } = Arguments::parse();
     let outcome = match command {
-        Command::Run => run::run(&options),
+        Command::Run { watch } => run::run(&options, watch),
         Command::Check { online, format } => check::check(&options, online, format),
         Command::Once { format } => once::once(&options, format),
         Command::Plugins { what } => plugins::plugins(&what),

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sentinel_contract::desk::MEMORY_MS;
@@ -19,13 +20,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::low::lower_priority;
+use super::reload::{Watch, reload};
 use super::{EXIT_CONFIG, Options, backfill, complain, paths};
 
 /// Past changes of incidents that are looked at on start.
 const MOST_CHANGES: usize = 20_000;
+/// How often `--watch` looks at the configuration's files.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Checks, starts, waits, stops. Never waits for the network.
-pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options, watch: bool) -> anyhow::Result<ExitCode> {
     bound_arenas();
     options.start_log();
     let state_dir = paths::state_dir(options.state_dir.as_deref());
@@ -57,8 +61,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let past = if is_kept { backfill::job(&plan, &shared) } else { None };
-    let outcome = runtime.block_on(serve(plan, shared, past));
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    let watch = watch.then(|| Watch::new(options));
+    let outcome = runtime.block_on(serve(plan, shared, past, options, watch));
+    runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
 }
 
@@ -66,6 +71,8 @@ async fn serve(
     plan: Arc<Plan>,
     shared: Shared,
     past: Option<backfill::Job>,
+    options: &Options,
+    mut watch: Option<Watch>,
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -81,7 +88,7 @@ async fn serve(
         },
     };
     let history = Arc::clone(&shared.history);
-    let running = pipeline::start(&plan, &shared)?;
+    let mut running = pipeline::start(&plan, &shared)?;
     let page_stop = CancellationToken::new();
     let control_stop = CancellationToken::new();
     let shown = past.as_ref().map(backfill::Job::shown).unwrap_or_default();
@@ -97,11 +104,18 @@ async fn serve(
     } else {
         tracing::info!("running");
     }
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             interrupt = tokio::signal::ctrl_c() => { interrupt?; break }
-            _ = hang_up.recv() => tracing::warn!("SIGHUP: this version does not reload; restart to apply a new configuration"),
+            _ = hang_up.recv() => reload(options, &mut running, &shared).await,
+            _ = looks.tick(), if watch.is_some() => {
+                if watch.as_mut().is_some_and(Watch::has_changed) {
+                    reload(options, &mut running, &shared).await;
+                }
+            }
         }
     }
     tracing::info!("stopping (a second signal: at once)");
@@ -199,12 +213,18 @@ fn desk(plan: &Plan, history: &dyn History) -> Desk {
             tracing::error!(error = %format!("{error:#}"), "cannot read past incidents: a call may come twice");
         }
     }
+    end_incidents_of_the_gone(plan, history, &desk);
+    desk
+}
+
+/// Nobody else would ever end them.
+pub(super) fn end_incidents_of_the_gone(plan: &Plan, history: &dyn History, desk: &Desk) {
+    let now_ms = now_ms();
     let is_configured = |alias: &str| plan.processors.iter().any(|(spec, _)| *spec.alias == *alias);
     for lost in desk.lost(|one: &Incident| !is_configured(&one.detector), now_ms) {
         let reason = "its detector is no longer configured".to_owned();
         history.record_incident(&Incident { reason, ..lost });
     }
-    desk
 }
 
 /// The training thread: it takes only what others leave.

@@ -3,7 +3,7 @@
 //! Every observer has a small inbox of its own for them, so that a command does not wait behind batches, and no
 //! command can make a detector's memory grow. Knows no transport: `control` brings them into the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sentinel_contract::Command;
@@ -35,25 +35,40 @@ pub struct Reply {
     pub outcome: Result<String, String>,
 }
 
+/// Each observer's.
+type Inboxes = Vec<(Arc<str>, mpsc::Sender<Request>)>;
+
 /// The way to every observer.
 #[derive(Clone, Default)]
 pub struct Commands {
-    observers: Vec<(Arc<str>, mpsc::Sender<Request>)>,
+    observers: Arc<Mutex<Inboxes>>,
 }
 
 impl Commands {
-    /// The inbox of one more observer.
-    pub(crate) fn add(&mut self, alias: &Arc<str>) -> mpsc::Receiver<Request> {
+    /// The inbox of one more observer, or of one that takes another's place.
+    pub(crate) fn add(&self, alias: &Arc<str>) -> mpsc::Receiver<Request> {
         let (sender, receiver) = mpsc::channel(WAITING);
-        self.observers.push((Arc::clone(alias), sender));
+        let mut observers = self.observers();
+        observers.retain(|(other, _)| other != alias);
+        observers.push((Arc::clone(alias), sender));
         receiver
+    }
+
+    /// An observer is gone.
+    pub(crate) fn remove(&self, alias: &str) {
+        self.observers().retain(|(other, _)| &**other != alias);
+    }
+
+    fn observers(&self) -> MutexGuard<'_, Inboxes> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells every observer, or the one that the command names, and waits for the answers of all. Those it does not
     /// concern are left out. The error: there is no observer of that name.
     pub async fn tell(&self, command: Command) -> Result<Vec<Reply>, String> {
         let named = command.detector();
-        let mut aliases: Vec<&str> = self.observers.iter().map(|(alias, _)| &**alias).collect();
+        let observers = self.observers().clone();
+        let mut aliases: Vec<&str> = observers.iter().map(|(alias, _)| &**alias).collect();
         aliases.sort_unstable();
         if let Some(named) = named
             && !aliases.contains(&named)
@@ -61,7 +76,7 @@ impl Commands {
             let known = if aliases.is_empty() { "none".to_owned() } else { aliases.join(", ") };
             return Err(format!("there is no detector \"{named}\"; running are: {known}"));
         }
-        let mut told: Vec<_> = self.observers.iter().collect();
+        let mut told: Vec<_> = observers.iter().collect();
         told.retain(|(alias, _)| named.is_none_or(|named| named == &**alias));
         told.sort_unstable_by_key(|(alias, _)| alias);
         let command = Arc::new(command);

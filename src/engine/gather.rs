@@ -3,8 +3,8 @@
 //! Collectors run one after the other on one thread. A call that outlasts its deadline keeps that thread; the others
 //! go on with a new one, and the hung collector is not called again until its call returns.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sentinel_contract::{Batch, Cause, Collector, Events, Log, Memory, Metric, Now};
@@ -31,13 +31,30 @@ pub struct GatherTask {
     /// The share of the budget for what cannot wait.
     pub memory: Memory,
     /// The queues that can make room in it.
-    pub queues: Vec<Arc<Queue>>,
+    pub queues: Shed,
     /// To the lane.
     pub lane: mpsc::Sender<Batch>,
     /// Cancelled: gather no more.
     pub reading: CancellationToken,
     /// Nothing has been gathered yet.
     pub first: bool,
+}
+
+/// The queues of all outputs, as they are now: they share the budget of what cannot wait.
+#[derive(Clone, Default)]
+pub struct Shed(Arc<Mutex<Vec<Arc<Queue>>>>);
+
+impl Shed {
+    /// After a reload.
+    pub(crate) fn set(&self, queues: Vec<Arc<Queue>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = queues;
+    }
+
+    /// Each gives up its oldest entry that is in memory only; false when none has one.
+    fn shed(&self) -> bool {
+        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().filter(|queue| queue.shed()).count() > 0
+    }
 }
 
 /// When to gather.
@@ -268,8 +285,7 @@ impl GatherTask {
                 break permit;
             }
             // The oldest samples make room for the newest.
-            let shed = self.queues.iter().filter(|queue| queue.shed()).count();
-            if shed == 0 {
+            if !self.queues.shed() {
                 self.state.counters.drop_events("memory", events.len() as u64);
                 return;
             }

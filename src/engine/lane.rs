@@ -46,6 +46,34 @@ pub(crate) struct Lane {
     pub dead_letters: Arc<DeadLetters>,
     /// Cancelled when the input reads no more.
     pub reading: CancellationToken,
+    /// Another filter and other transforms, by a reload.
+    pub rewires: mpsc::Receiver<Rewire>,
+}
+
+/// What a lane does from the next batch on.
+pub(crate) struct Rewire {
+    /// The input's name and label filters.
+    pub filter: Option<Filter>,
+    /// In the order of the file.
+    pub stages: Vec<StageChange>,
+}
+
+/// One stage of a lane after a reload.
+pub(crate) enum StageChange {
+    /// The lane's own of that alias goes on, with its state.
+    Keep(Arc<str>),
+    /// A new one.
+    New(Stage),
+}
+
+impl StageChange {
+    /// The transform's.
+    pub(crate) fn alias(&self) -> &Arc<str> {
+        match self {
+            StageChange::Keep(alias) => alias,
+            StageChange::New(stage) => &stage.state.alias,
+        }
+    }
 }
 
 impl Lane {
@@ -53,6 +81,11 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         loop {
             let batch = tokio::select! {
+                biased;
+                Some(rewire) = self.rewires.recv() => {
+                    self.rewire(rewire);
+                    continue;
+                }
                 batch = self.batches.recv() => batch,
                 () = self.reading.cancelled() => {
                     tokio::time::timeout(QUIET, self.batches.recv()).await.unwrap_or_default()
@@ -61,6 +94,20 @@ impl Lane {
             let Some(batch) = batch else { return };
             self.pass(batch).await;
         }
+    }
+
+    fn rewire(&mut self, rewire: Rewire) {
+        let mut old = std::mem::take(&mut self.stages);
+        for change in rewire.stages {
+            match change {
+                StageChange::New(stage) => self.stages.push(stage),
+                StageChange::Keep(alias) => {
+                    let at = old.iter().position(|stage| stage.state.alias == alias);
+                    self.stages.extend(at.map(|at| old.swap_remove(at)));
+                }
+            }
+        }
+        self.filter = rewire.filter;
     }
 
     async fn pass(&mut self, mut batch: Batch) {

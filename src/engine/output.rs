@@ -50,6 +50,8 @@ pub(crate) struct OutputTask {
     pub limits: BatchLimits,
     /// Where refused events go.
     pub dead_letters: Arc<DeadLetters>,
+    /// Cancelled when another task goes on with the queue: finish the request, put the rest back, and return.
+    pub retire: CancellationToken,
     /// Cancelled when no more entries will come: write what is there and return.
     pub drain: CancellationToken,
     /// Cancelled when time is up: return at once.
@@ -67,7 +69,9 @@ impl OutputTask {
             () = self.work() => {}
             () = deadline.cancelled() => tracing::warn!("stopped with data not delivered"),
         }
-        self.queue.abandon();
+        if !self.retire.is_cancelled() {
+            self.queue.abandon();
+        }
     }
 
     async fn work(&mut self) {
@@ -78,19 +82,24 @@ impl OutputTask {
                 groups: of_at_most(self.limits.events, group),
                 queue: Arc::clone(&self.queue),
                 state: Arc::clone(&self.state),
+                retire: self.retire.clone(),
             };
             self.deliver(&mut held, &mut backoff).await;
         }
     }
 
-    /// Waits for the first entry, then for more until the write is full or old enough. `None`: drained.
+    /// Waits for the first entry, then for more until the write is full or old enough. `None`: drained, or retired.
     async fn next_group(&mut self) -> Option<Group> {
         let mut group = loop {
+            if self.retire.is_cancelled() {
+                return None;
+            }
             if let Some(entry) = self.queue.pop() {
                 break vec![entry];
             }
             tokio::select! {
                 () = self.queue.arrival() => {}
+                () = self.retire.cancelled() => return None,
                 () = self.drain.cancelled() => return self.queue.pop().map(|entry| vec![entry]),
             }
         };
@@ -106,6 +115,7 @@ impl OutputTask {
             tokio::select! {
                 () = self.queue.arrival() => {}
                 () = tokio::time::sleep_until(full_at) => break,
+                () = self.retire.cancelled() => break,
                 () = self.drain.cancelled() => break,
             }
         }
@@ -118,6 +128,9 @@ impl OutputTask {
         let mut refusals = 0;
         let (mut taken, mut refused) = (0, 0);
         while let Some(group) = held.groups.last() {
+            if self.retire.is_cancelled() {
+                return; // what is held goes back to the queue
+            }
             let pieces: Vec<Piece> = group.iter().map(|entry| entry.piece.clone()).collect();
             let settled = taken + refused;
             let started = Instant::now();
@@ -180,6 +193,7 @@ impl OutputTask {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.drain.cancelled() => {}
+            () = self.retire.cancelled() => {}
         }
     }
 
@@ -247,6 +261,7 @@ struct Held {
     groups: Vec<Group>,
     queue: Arc<Queue>,
     state: Arc<Plugin>,
+    retire: CancellationToken,
 }
 
 impl Held {
@@ -333,6 +348,11 @@ fn of_at_most(limit: usize, mut group: Group) -> Vec<Group> {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.groups.drain(..).flatten().for_each(|entry| self.queue.leave(entry));
+        let entries = self.groups.drain(..).rev().flatten();
+        if self.retire.is_cancelled() {
+            self.queue.put_back(entries.collect());
+        } else {
+            entries.for_each(|entry| self.queue.leave(entry));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Fan-out: a batch is frozen once and shared by every output and observer that wants its origin.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sentinel_contract::{Batch, Fate, Kinds, Piece};
 use tokio::sync::mpsc;
@@ -33,26 +33,60 @@ pub(crate) struct ObserverPort {
 }
 
 /// Where the batches of one origin go.
-#[derive(Clone, Default)]
-pub(crate) struct Router {
+#[derive(Default)]
+pub(crate) struct Routes {
     /// Outputs that admit this origin.
     pub outputs: Vec<OutputPort>,
     /// Observers that admit it.
     pub observers: Vec<ObserverPort>,
 }
 
+/// The routes of one origin, which a reload exchanges while it runs.
+pub(crate) struct Router {
+    routes: Arc<Mutex<Arc<Routes>>>,
+}
+
+/// A router from outside: it holds no inbox open when the router's owner has ended.
+pub(crate) struct RouterHandle {
+    routes: Weak<Mutex<Arc<Routes>>>,
+}
+
+impl RouterHandle {
+    /// From the next batch on.
+    pub(crate) fn set(&self, routes: Routes) {
+        if let Some(current) = self.routes.upgrade() {
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        }
+    }
+}
+
 impl Router {
-    /// Whether every output has acknowledged or given up all that it was handed.
+    /// With these routes, until they are exchanged.
+    pub(crate) fn new(routes: Routes) -> Self {
+        Router { routes: Arc::new(Mutex::new(Arc::new(routes))) }
+    }
+
+    /// The way to exchange them.
+    pub(crate) fn handle(&self) -> RouterHandle {
+        RouterHandle { routes: Arc::downgrade(&self.routes) }
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether nothing is in the outputs' memory that a source could read again.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outputs.iter().all(|port| port.queue.is_idle())
+        self.routes().outputs.iter().all(|port| port.queue.is_idle())
     }
 
     /// Hands a batch on. Nothing waits here. Returns the events that no output wanted.
     pub(crate) fn route(&self, mut batch: Batch) -> usize {
+        let routes = self.routes();
         let receipt = batch.receipt.take();
         let events = batch.events.len();
         let batch = Arc::new(batch);
-        for observer in &self.observers {
+        for observer in &routes.observers {
             if let Err(full) = observer.inbox.try_send(Arc::clone(&batch)) {
                 let missed = full.into_inner().events.len() as u64;
                 observer.unseen.fetch_add(missed, Relaxed);
@@ -60,7 +94,8 @@ impl Router {
             }
         }
         let mut wanted = false;
-        for port in self.outputs.iter().filter(|port| port.accepts.contains(batch.events.kind())) {
+        let takes = |port: &&OutputPort| port.accepts.contains(batch.events.kind());
+        for port in routes.outputs.iter().filter(takes) {
             let Some(piece) = port.select(&batch) else { continue };
             wanted = true;
             let mut entry = Entry::new(piece, receipt.clone());

@@ -67,6 +67,18 @@ struct Rates {
 }
 
 impl Plugin {
+    /// A plugin that has done nothing yet.
+    pub fn new(role: Role, name: &'static str, alias: &Arc<str>) -> Arc<Self> {
+        Arc::new(Plugin {
+            role,
+            name,
+            alias: Arc::clone(alias),
+            counters: Arc::default(),
+            condition: Mutex::new(Condition::Active),
+            rates: Mutex::default(),
+        })
+    }
+
     /// Sets the condition.
     pub fn set(&self, condition: Condition) {
         *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
@@ -134,6 +146,15 @@ pub struct Telemetry {
     /// When somebody last asked for the detectors; they are only put into words while somebody looks.
     asked_ms: AtomicI64,
     dead_letters: AtomicU64,
+    reload: Mutex<Reload>,
+}
+
+/// The configuration in use.
+struct Reload {
+    /// Since when.
+    loaded_ms: i64,
+    /// Why a newer one is not.
+    error: Option<String>,
 }
 
 impl Telemetry {
@@ -147,21 +168,33 @@ impl Telemetry {
             detectors: Mutex::default(),
             asked_ms: AtomicI64::new(0),
             dead_letters: AtomicU64::new(0),
+            reload: Mutex::new(Reload { loaded_ms: now_ms(), error: None }),
         })
     }
 
     /// Adds a plugin.
     pub fn add(&self, role: Role, name: &'static str, alias: &Arc<str>) -> Arc<Plugin> {
-        let plugin = Arc::new(Plugin {
-            role,
-            name,
-            alias: Arc::clone(alias),
-            counters: Arc::default(),
-            condition: Mutex::new(Condition::Active),
-            rates: Mutex::default(),
-        });
+        let plugin = Plugin::new(role, name, alias);
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&plugin));
         plugin
+    }
+
+    /// These plugins are running now, in this order. What the observers that are gone said of themselves goes.
+    pub fn set_plugins(&self, plugins: Vec<Arc<Plugin>>) {
+        let mut detectors = self.detectors.lock().unwrap_or_else(PoisonError::into_inner);
+        detectors.retain(|alias, _| {
+            plugins.iter().any(|p| p.role == Role::Processor && *p.alias == **alias)
+        });
+        *self.plugins.lock().unwrap_or_else(PoisonError::into_inner) = plugins;
+    }
+
+    /// A configuration was read: it is in use, or it is not, and why.
+    pub fn reloaded(&self, outcome: Result<(), String>) {
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(()) => *reload = Reload { loaded_ms: now_ms(), error: None },
+            Err(error) => reload.error = Some(error),
+        }
     }
 
     /// All plugins, in the order they were added.
@@ -214,9 +247,15 @@ impl Telemetry {
             "started_ms": self.started_ms, "now_ms": now_ms(),
             "memory": {"used": used, "capacity": capacity},
             "dead_letters": self.dead_letters.load(Relaxed),
+            "configuration": self.configuration(),
             "plugins": plugins,
             "detectors": *self.detectors.lock().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    fn configuration(&self) -> Value {
+        let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({"loaded_ms": reload.loaded_ms, "error": reload.error})
     }
 
     /// Prometheus text exposition format 0.0.4.
@@ -254,6 +293,10 @@ impl Telemetry {
         line("memory_used_bytes", "", used as f64);
         line("dead_letters_total", "", self.dead_letters.load(Relaxed) as f64);
         line("start_time_seconds", "", self.started_ms as f64 / 1000.0);
+        // Named as Prometheus names its own.
+        let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        line("config_last_reload_successful", "", f64::from(u8::from(reload.error.is_none())));
+        line("config_last_reload_success_timestamp_seconds", "", reload.loaded_ms as f64 / 1000.0);
         out
     }
 }

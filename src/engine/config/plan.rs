@@ -32,7 +32,7 @@ pub struct Spec<K: 'static> {
     /// What the engine does for it.
     pub common: Common,
     /// Its own table as TOML, values filled in. Never printed: it may hold secrets.
-    pub(super) table: String,
+    pub(crate) table: String,
 }
 
 /// A checked configuration.

@@ -8,7 +8,7 @@ use super::Way;
 
 /// One entry.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What to write.
     pub piece: Piece,
     /// Who hears about it: its source, or the disk part that holds a copy.
@@ -29,7 +29,7 @@ pub struct Entry {
 
 impl Entry {
     /// A piece with a claim.
-    pub fn new(piece: Piece, receipt: Option<Receipt>) -> Self {
+    pub(crate) fn new(piece: Piece, receipt: Option<Receipt>) -> Self {
         let bytes = piece.batch.events.bytes();
         let way = match &receipt {
             Some(receipt) if !receipt.wants_disk() => Way::Kept,
@@ -39,7 +39,7 @@ impl Entry {
     }
 
     /// How many events.
-    pub fn events(&self) -> usize {
+    pub(crate) fn events(&self) -> usize {
         self.piece.range.len()
     }
 
@@ -50,14 +50,14 @@ impl Entry {
     }
 
     /// Tells its source what became of it.
-    pub fn resolve(self, fate: Fate) {
+    pub(crate) fn resolve(self, fate: Fate) {
         if let Some(receipt) = self.receipt {
             receipt.resolve(fate);
         }
     }
 
     /// The first `at` events, and the rest.
-    pub fn split(self, at: usize) -> (Entry, Entry) {
+    pub(crate) fn split(self, at: usize) -> (Entry, Entry) {
         let (start, end) = (self.piece.range.start, self.piece.range.end);
         let middle = start + at;
         let share = self.bytes * at / (end - start).max(1);

@@ -95,6 +95,11 @@ impl Keeper {
         }
     }
 
+    /// Its output is gone for good.
+    pub(super) fn is_over(&self) -> bool {
+        self.queue.is_over()
+    }
+
     /// Does what is to be done now. Returns when something is due, if nothing wakes it before.
     pub(super) fn turn(&mut self, now: Instant) -> Option<Instant> {
         self.settle();
@@ -322,7 +327,8 @@ impl Keeper {
         let sync = self.dirty_since.map(|since| since + GROUP);
         let unsaved = self.disk.as_ref().is_some_and(Disk::is_unsaved);
         let save = unsaved.then(|| self.saved + SAVE);
-        let over = self.queue.with(self.way, |lane| lane.waiting_bytes > self.queue.limits.kept);
+        let over =
+            self.queue.with(self.way, |lane| lane.waiting_bytes > self.queue.bounds().limits.kept);
         let spill = (over && self.way == Way::Kept).then(|| now + STALLED / 4);
         let again = (!self.again.is_empty()).then(|| now + PAUSE);
         earlier(earlier(sync, save), earlier(spill, again))

@@ -111,6 +111,13 @@ impl Lane {
         self.ready.push_back(entry);
     }
 
+    /// The output hands it back unsent: it is the first to be taken again.
+    pub(super) fn put_back_ready(&mut self, entry: Entry) {
+        self.taken -= if entry.on_disk { 0 } else { entry.events() };
+        self.ready_bytes += entry.bytes;
+        self.ready.push_front(entry);
+    }
+
     /// The oldest (or the newest) that is in memory only.
     pub(super) fn give_up(&mut self, newest: bool) -> Option<Entry> {
         if !newest {

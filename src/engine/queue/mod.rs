@@ -28,7 +28,6 @@ mod trouble;
 
 pub(crate) use disks::{DiskOptions, WhenFull, queue, warn_of_orphans};
 pub(crate) use entry::Entry;
-pub(crate) use keeper::Keeper;
 pub(crate) use thread::{DiskThread, Signal};
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,7 +43,7 @@ use lane::Lane;
 
 /// Bounds of a queue's memory, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct MemoryLimits {
+pub(crate) struct MemoryLimits {
     /// Kept entries, by what they pin; beyond it they go to disk.
     pub kept: usize,
     /// Direct entries; beyond it they are read from disk again, or without a disk the oldest are dropped.
@@ -52,16 +51,34 @@ pub struct MemoryLimits {
 }
 
 /// The queue.
-pub struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Notify,
     counters: Arc<Counters>,
+    bounds: Mutex<Bounds>,
+    life: Mutex<Life>,
+    /// Wakes the disk thread; `None`: no part on disk.
+    signal: Option<Arc<Signal>>,
+}
+
+/// What a reload may change.
+#[derive(Clone, Copy)]
+struct Bounds {
     limits: MemoryLimits,
     /// How old an entry may become; older ones are given up instead of sent.
     age: Option<Duration>,
     when_full: WhenFull,
-    /// Wakes the disk thread; `None`: no part on disk.
-    signal: Option<Arc<Signal>>,
+}
+
+/// Whether its output is there.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Lives,
+    /// It is no longer configured, and delivers what it has.
+    Dismissed,
+    /// It has ended after that: the disk thread lets go of the lanes.
+    Over,
 }
 
 struct State {
@@ -81,7 +98,8 @@ pub(crate) enum Way {
 
 impl Queue {
     /// A queue without a part on disk.
-    pub fn in_memory(limits: MemoryLimits, counters: Arc<Counters>) -> Arc<Self> {
+    #[cfg(test)]
+    pub(crate) fn in_memory(limits: MemoryLimits, counters: Arc<Counters>) -> Arc<Self> {
         Arc::new(Queue::new(limits, counters, &DiskOptions::default(), None))
     }
 
@@ -95,9 +113,39 @@ impl Queue {
         let on_disk = signal.is_some();
         let (kept, direct) = (Lane::new(on_disk, false), Lane::new(on_disk, on_disk));
         let state = State { kept, direct, next: 0 };
-        let (age, when_full) = (options.age, options.when_full);
-        let state = Mutex::new(state);
-        Queue { state, arrived: Notify::new(), counters, limits, age, when_full, signal }
+        let bounds = Bounds { limits, age: options.age, when_full: options.when_full };
+        Queue {
+            state: Mutex::new(state),
+            arrived: Notify::new(),
+            counters,
+            bounds: Mutex::new(bounds),
+            life: Mutex::default(),
+            signal,
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other bounds from now on. The room on disk stays what it was.
+    pub(crate) fn adapt(&self, limits: MemoryLimits, options: &DiskOptions) {
+        let bounds = Bounds { limits, age: options.age, when_full: options.when_full };
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its output is no longer configured: what is left in memory at its end is given up, as nobody wants it any more.
+    pub(crate) fn dismiss(&self) {
+        *self.life() = Life::Dismissed;
+    }
+
+    /// The disk thread may let go of it.
+    fn is_over(&self) -> bool {
+        *self.life() == Life::Over
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,7 +153,7 @@ impl Queue {
     }
 
     /// Adds an entry.
-    pub fn push(&self, mut entry: Entry) {
+    pub(crate) fn push(&self, mut entry: Entry) {
         self.count(&entry, true);
         self.counters.received.fetch_add(entry.events() as u64, Relaxed);
         self.counters.received_bytes.fetch_add(entry.bytes as u64, Relaxed);
@@ -115,10 +163,11 @@ impl Queue {
         state.next += 1;
         let lane = state.lane(way);
         lane.push(entry);
+        let limits = self.bounds().limits;
         let wake = match way {
-            Way::Kept => lane.waiting_bytes > self.limits.kept,
+            Way::Kept => lane.waiting_bytes > limits.kept,
             Way::Direct => {
-                while lane.waiting_bytes > self.limits.direct && self.give_up(lane) {}
+                while lane.waiting_bytes > limits.direct && self.give_up(lane) {}
                 true
             }
         };
@@ -130,20 +179,20 @@ impl Queue {
     }
 
     /// Gives up the oldest direct entry that is in memory only, to make room; false when there is none.
-    pub fn shed(&self) -> bool {
+    pub(crate) fn shed(&self) -> bool {
         self.give_up(&mut self.state().direct)
     }
 
     /// One direct entry that is not on disk goes: by policy the newest, else the oldest.
     fn give_up(&self, lane: &mut Lane) -> bool {
-        let newest = self.when_full == WhenFull::DropNewest;
+        let newest = self.bounds().when_full == WhenFull::DropNewest;
         let Some(entry) = lane.give_up(newest) else { return false };
         self.drop_entry(entry, "queue_full", Fate::Lost);
         true
     }
 
     /// Takes the oldest entry. The caller keeps it counted as queued until [`Queue::done`].
-    pub fn pop(&self) -> Option<Entry> {
+    pub(crate) fn pop(&self) -> Option<Entry> {
         loop {
             let mut state = self.state();
             let (kept, direct) = (state.kept.first(), state.direct.first());
@@ -170,30 +219,40 @@ impl Queue {
     }
 
     /// An entry that was taken is no longer queued: delivered, rejected or given up.
-    pub fn done(&self, entry: &Entry) {
+    pub(crate) fn done(&self, entry: &Entry) {
         self.count(entry, false);
         self.state().lane(entry.way).done(entry);
     }
 
     /// An entry that was taken goes back unsent, while the agent ends: what is on disk stays queued there.
-    pub fn leave(&self, entry: Entry) {
+    pub(crate) fn leave(&self, entry: Entry) {
         self.state().lane(entry.way).done(&entry);
         self.leave_behind(entry);
     }
 
+    /// Entries that were taken, in their order, come back to be taken first: another task goes on with the queue.
+    pub(crate) fn put_back(&self, entries: Vec<Entry>) {
+        let mut state = self.state();
+        for entry in entries.into_iter().rev() {
+            state.lane(entry.way).put_back_ready(entry);
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
     /// Nothing that a source can read again is in memory: no permit of it will come back.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.state().kept.is_idle()
     }
 
     /// Waits until something may be there.
-    pub async fn arrival(&self) {
+    pub(crate) async fn arrival(&self) {
         self.arrived.notified().await;
     }
 
     /// At the end: gives up what is left in memory. What carries a receipt is read again by its source, what is on disk
     /// by the next agent; direct entries are left to the disk thread, which comes after.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         let mut state = self.state();
         let mut left = state.kept.take_ready();
         left.extend(state.kept.take_waiting());
@@ -205,6 +264,11 @@ impl Queue {
         for entry in left {
             self.leave_behind(entry);
         }
+        let mut life = self.life();
+        if *life == Life::Dismissed {
+            *life = Life::Over;
+        }
+        drop(life);
         self.wake();
     }
 
@@ -213,6 +277,8 @@ impl Queue {
             // Its record is not settled, and its events stay counted.
             self.counters.queued_bytes.fetch_sub(entry.bytes as u64, Relaxed);
             entry.resolve(Fate::Lost);
+        } else if *self.life() != Life::Lives {
+            self.drop_entry(entry, "output_removed", Fate::Delivered);
         } else if entry.receipt.is_some() {
             self.count(&entry, false);
             entry.resolve(Fate::Lost);
@@ -241,12 +307,12 @@ impl Queue {
     }
 
     fn is_too_old(&self, time_ms: i64) -> bool {
-        self.age.is_some_and(|age| now_ms() - time_ms > age.as_millis() as i64)
+        self.bounds().age.is_some_and(|age| now_ms() - time_ms > age.as_millis() as i64)
     }
 
     /// Bytes that are read from disk ahead of the output.
     fn read_ahead(&self) -> usize {
-        (self.limits.direct / 2).min(2 << 20)
+        (self.bounds().limits.direct / 2).min(2 << 20)
     }
 
     fn has_disk(&self) -> bool {

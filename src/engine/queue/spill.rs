@@ -25,7 +25,7 @@ impl Keeper {
     }
 
     pub(super) fn spills(&self, now: Instant) -> bool {
-        let limit = self.queue.limits.kept;
+        let limit = self.queue.bounds().limits.kept;
         self.queue.with(self.way, |lane| {
             if self.way == Way::Direct {
                 return true;
@@ -85,7 +85,7 @@ impl Keeper {
             return self.unsynced.push(entry);
         }
         self.promised.extend(entry.receipt.take());
-        let room = self.queue.limits.direct / 2;
+        let room = self.queue.bounds().limits.direct / 2;
         let fits = self.queue.with(self.way, |lane| lane.ready_bytes + entry.bytes <= room);
         if fits && self.disk.as_mut().is_some_and(|disk| disk.skip(&place)) {
             (entry.receipt, entry.on_disk) = (Some(self.claim(place)), true);
@@ -123,7 +123,7 @@ impl Keeper {
 
     /// The disk part is full: what the policy says.
     pub(super) fn full(&mut self, entry: Entry) -> io::Result<bool> {
-        match (self.queue.when_full, self.way) {
+        match (self.queue.bounds().when_full, self.way) {
             (WhenFull::Block, Way::Kept) => {
                 self.put_back(entry);
                 Ok(false)

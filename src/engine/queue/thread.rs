@@ -1,9 +1,13 @@
 //! The one thread that does the queues' I/O: it sleeps until a queue has something for it, or something is due.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::keeper::Keeper;
+
+/// Lanes on their way to the thread; it takes them at once.
+const ARRIVING: usize = 64;
 
 /// What wakes the thread.
 #[derive(Debug, Default)]
@@ -54,18 +58,24 @@ impl Signal {
 /// The thread, running.
 pub(crate) struct DiskThread {
     signal: Arc<Signal>,
+    new: SyncSender<Keeper>,
     ended: tokio::sync::oneshot::Receiver<()>,
 }
 
 impl DiskThread {
-    /// Starts it over these lanes.
-    pub(crate) fn start(signal: Arc<Signal>, mut keepers: Vec<Keeper>) -> std::io::Result<Self> {
+    /// Starts it over no lanes.
+    pub(crate) fn start(signal: Arc<Signal>) -> std::io::Result<Self> {
         let (end, ended) = tokio::sync::oneshot::channel();
+        let (new, arriving) = sync_channel(ARRIVING);
         let woken = Arc::clone(&signal);
         let work = move || {
+            let mut keepers: Vec<Keeper> = Vec::new();
             loop {
+                keepers.extend(arriving.try_iter());
+                keepers.extract_if(.., |keeper| keeper.is_over()).for_each(Keeper::finish);
                 let due = keepers.iter_mut().filter_map(|keeper| keeper.turn(Instant::now())).min();
                 if woken.wait(due) {
+                    keepers.extend(arriving.try_iter());
                     keepers.into_iter().for_each(Keeper::finish);
                     let _nobody_waits_any_more = end.send(());
                     return;
@@ -73,15 +83,30 @@ impl DiskThread {
             }
         };
         std::thread::Builder::new().name("disk".to_owned()).spawn(work)?;
-        Ok(DiskThread { signal, ended })
+        Ok(DiskThread { signal, new, ended })
+    }
+
+    /// The lanes of one more output.
+    pub(crate) fn add(&self, keepers: Vec<Keeper>) {
+        for keeper in keepers {
+            self.signal.wake();
+            let _it_has_not_ended_yet = self.new.send(keeper);
+        }
+        self.signal.wake();
     }
 
     /// After the outputs have ended: writes what is left, syncs, and saves the positions. Waits for it at most until then.
-    pub(crate) async fn stop(self, until: tokio::time::Instant) {
+    pub(crate) async fn stop(mut self, until: tokio::time::Instant) {
         self.signal.stop();
-        if tokio::time::timeout_at(until, self.ended).await.is_err() {
+        if tokio::time::timeout_at(until, &mut self.ended).await.is_err() {
             tracing::error!("the disk does not answer: the queues' last entries may not be on it");
         }
+    }
+}
+
+impl Drop for DiskThread {
+    fn drop(&mut self) {
+        self.signal.stop();
     }
 }
 

@@ -44,6 +44,7 @@ fn start(alias: &str, limit: usize) -> Bench {
         state: Arc::clone(&state),
         limits: BatchLimits { events: 1000, bytes: 1 << 20, wait: Duration::from_secs(1) },
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
+        retire: CancellationToken::new(),
         drain: drain.clone(),
         deadline: deadline.clone(),
     };

@@ -14,7 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::filter::Filter;
 use crate::lane::{Lane, Stage};
 use crate::queue::{MemoryLimits, Queue};
-use crate::router::{OutputPort, Router};
+use crate::router::{OutputPort, Router, Routes};
 use crate::telemetry::Telemetry;
 
 fn port(filter: Option<Filter>) -> (Router, Arc<Queue>) {
@@ -24,7 +24,7 @@ fn port(filter: Option<Filter>) -> (Router, Arc<Queue>) {
         accepts: Kinds::LOGS,
         filter: filter.map(Arc::new),
     };
-    (Router { outputs: vec![port], observers: Vec::new() }, queue)
+    (Router::new(Routes { outputs: vec![port], observers: Vec::new() }), queue)
 }
 
 /// Two lines of different levels that can be read again, with a permit for `bytes`.
@@ -85,6 +85,7 @@ async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way(
         router,
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
         reading: CancellationToken::new(),
+        rewires: tokio::sync::mpsc::channel(1).1,
     };
     tokio::spawn(lane.run());
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());

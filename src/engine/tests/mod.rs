@@ -7,6 +7,7 @@ mod gathering;
 mod lifecycle;
 mod logging;
 mod memory;
+mod reload;
 mod replaying;
 
 use std::collections::{HashMap, VecDeque};
