@@ -9,6 +9,9 @@ pub mod loki;
 pub mod victoriametrics;
 
 #[cfg(test)]
+mod answers;
+
+#[cfg(test)]
 #[path = "../transport/fake.rs"]
 mod fake;
 

@@ -29,7 +29,8 @@ impl Received {
 #[derive(Default)]
 struct State {
     received: Vec<Received>,
-    answers: VecDeque<String>,
+    /// Each with whether the connection is closed behind it.
+    answers: VecDeque<(String, bool)>,
     connections: usize,
 }
 
@@ -78,14 +79,21 @@ impl Fake {
     pub(crate) fn answer(&self, status: u16, headers: &str, body: &str) -> &Self {
         let len = body.len();
         let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {len}\r\n\r\n{body}");
-        lock(&self.state).answers.push_back(text);
+        lock(&self.state).answers.push_back((text, false));
+        self
+    }
+
+    /// The next answer ends within its body: the connection is closed there, or nothing more comes.
+    pub(crate) fn unfinished(&self, status: u16, body: &str, closes: bool) -> &Self {
+        let len = body.len() + 100;
+        let text = format!("HTTP/1.1 {status} X\r\ncontent-length: {len}\r\n\r\n{body}");
+        lock(&self.state).answers.push_back((text, closes));
         self
     }
 
     /// The next request is read and its connection closed.
-    #[allow(dead_code, reason = "not every package that shares this file breaks connections")]
     pub(crate) fn hang_up(&self) -> &Self {
-        lock(&self.state).answers.push_back(String::new());
+        lock(&self.state).answers.push_back((String::new(), true));
         self
     }
 
@@ -113,12 +121,15 @@ fn serve(stream: impl Read + Write, state: &Mutex<State>) {
             state.received.push(received);
             state.answers.pop_front()
         };
-        let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 X\r\n\r\n".to_owned());
+        let (answer, closes) = answer.unwrap_or_else(|| ("HTTP/1.1 204 X\r\n\r\n".into(), false));
         let writer = reader.get_mut();
-        if answer.is_empty() || writer.write_all(answer.as_bytes()).is_err() {
+        if writer.write_all(answer.as_bytes()).is_err() {
             return;
         }
         writer.flush().ok();
+        if closes {
+            return;
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! address is shown without user, password and query, and secrets that an answer repeats are blanked. It never retries.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::error::Error;
 use std::time::{Duration, SystemTime};
+use std::{fmt, io};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use sentinel_contract::{Cause, ConfigError, WriteError};
 use serde::Deserialize;
 
 use crate::compress::Body;
-use crate::status::retry_after;
+use crate::status::{Answer, retry_after};
 use crate::tls::Tls;
 
 /// How much of an answer is read.
@@ -79,7 +80,7 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The first 64 KiB of its body.
     pub text: String,
-    /// Whether the body was longer.
+    /// Whether there was more of it: it was longer, or it broke off.
     pub cut: bool,
     asked: String,
 }
@@ -94,7 +95,7 @@ impl fmt::Display for Reply {
             _ => "",
         })?;
         let mut text = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.len() > SHOWN_LIMIT {
+        if text.len() > SHOWN_LIMIT || self.cut {
             text.truncate(text.floor_char_boundary(SHOWN_LIMIT));
             text.push_str(" ...");
         }
@@ -175,7 +176,7 @@ impl Client {
         if response.status().as_u16() == 200 {
             return Ok(Stream { response, asked });
         }
-        let mut reply = answer(response, &asked).await.map_err(|e| self.failed(&e, &asked))?;
+        let mut reply = answer(response, &asked).await;
         self.blank(&mut reply.text);
         let cause = anyhow::anyhow!("{reply}");
         Err(WriteError::Hold { cause })
@@ -189,17 +190,14 @@ impl Client {
         body: Bytes,
     ) -> Result<Reply, WriteError> {
         let (request, asked) = self.prepare(method, url, headers, body)?;
-        match read(request, &asked).await {
-            Ok(mut reply) => {
-                self.blank(&mut reply.text);
-                Ok(reply)
-            }
-            Err(error) => Err(self.failed(&error, &asked)),
-        }
+        let response = request.send().await.map_err(|error| self.failed(&error, &asked))?;
+        let mut reply = answer(response, &asked).await;
+        self.blank(&mut reply.text);
+        Ok(reply)
     }
 
     /// A request with everything that every request has, and the words for it.
-    fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         method: Method,
         url: Url,
@@ -211,7 +209,9 @@ impl Client {
             Some(client) => client.clone(),
             None => match self.build() {
                 Ok(client) => self.built.insert(client).clone(),
-                Err(cause) => return Err(WriteError::Hold { cause: cause.context(asked) }),
+                Err(cause) => {
+                    return Err(Answer::Unbuildable.action().error(None, cause.context(asked)));
+                }
             },
         };
         let mut request = client.request(method, url).headers(self.headers.clone()).body(body);
@@ -253,19 +253,16 @@ impl Client {
         if !self.options.tls.ca_file.is_empty() || !self.options.tls.cert_file.is_empty() {
             self.built = None;
         }
-        if error.is_timeout() && !error.is_connect() {
-            let limit = self.options.timeout.0;
-            let cause = anyhow::anyhow!("{asked}: no answer within {limit:?}");
-            return WriteError::Retry { after: None, cause };
-        }
-        let mut words = root(error);
+        let answer = answer_of(error);
+        let mut words = match answer {
+            Answer::TimedOut => format!("no answer within {:?}", self.options.timeout.0),
+            Answer::NoConnection if error.is_timeout() => {
+                format!("no connection within {:?}", self.options.timeout.0.min(CONNECT_TIMEOUT))
+            }
+            _ => root(error),
+        };
         self.blank(&mut words);
-        let cause = anyhow::anyhow!("{asked}: {words}");
-        if error.is_builder() {
-            WriteError::Hold { cause }
-        } else {
-            WriteError::Retry { after: None, cause }
-        }
+        answer.action().error(None, anyhow::anyhow!("{asked}: {words}"))
     }
 
     /// A server may repeat what it was sent.
@@ -303,26 +300,53 @@ impl Stream {
     }
 }
 
-async fn read(request: reqwest::RequestBuilder, asked: &str) -> Result<Reply, reqwest::Error> {
-    answer(request.send().await?, asked).await
+/// How a request that got no status ended.
+pub(crate) fn answer_of(error: &reqwest::Error) -> Answer {
+    if error.is_builder() {
+        return Answer::Unbuildable;
+    }
+    if !error.is_connect() {
+        return if error.is_timeout() { Answer::TimedOut } else { Answer::BrokenOff };
+    }
+    let mut next = error.source();
+    while let Some(inner) = next {
+        // The client's own error of a name that cannot be resolved has no type that can be asked for.
+        if inner.to_string().starts_with("dns error") {
+            return Answer::NoName;
+        }
+        let io = inner.downcast_ref::<io::Error>();
+        // A handshake that the server closes has no error of the TLS library.
+        let closed = io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof);
+        if closed || inner.is::<rustls::Error>() {
+            return Answer::NoTls;
+        }
+        let within = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
+        next = within.or_else(|| inner.source());
+    }
+    Answer::NoConnection
 }
 
-async fn answer(mut response: reqwest::Response, asked: &str) -> Result<Reply, reqwest::Error> {
+/// The status, and what comes of the body: the status stands, also when the body breaks off or does not come in time.
+async fn answer(mut response: reqwest::Response, asked: &str) -> Reply {
     let status = response.status().as_u16();
     let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let pause = pause.and_then(|value| retry_after(value, SystemTime::now()));
     let mut body = Vec::new();
-    let mut cut = false;
-    while let Some(chunk) = response.chunk().await? {
-        let room = ANSWER_LIMIT - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            cut = true; // the connection is closed with the rest in it
-            break;
+    let cut = loop {
+        match response.chunk().await {
+            Ok(None) => break false,
+            Err(_) => break true,
+            Ok(Some(chunk)) => {
+                let room = ANSWER_LIMIT - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    break true; // the connection is closed with the rest in it
+                }
+            }
         }
-    }
+    };
     let text = String::from_utf8_lossy(&body).into_owned();
-    Ok(Reply { status, retry_after: pause, text, cut, asked: asked.to_owned() })
+    Reply { status, retry_after: pause, text, cut, asked: asked.to_owned() }
 }
 
 fn address(text: &str) -> Result<Url, &'static str> {
@@ -383,7 +407,7 @@ fn headers(given: &BTreeMap<String, Secret>) -> Result<HeaderMap, ConfigError> {
 
 /// The innermost cause, which says what happened; the others name layers of the client.
 fn root(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
+    let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }

@@ -23,5 +23,5 @@ mod tests;
 pub use compress::Body;
 pub use http::{Auth, Client, HttpOptions, Reply, Stream};
 pub use identity::ByIdentity;
-pub use status::Action;
+pub use status::{Action, Answer};
 pub use tls::{Tls, Verify};

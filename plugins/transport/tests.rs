@@ -1,10 +1,11 @@
 //! The transport's promises, against a scripted server on this host.
 
+mod answers;
 mod export;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +17,7 @@ use sentinel_contract::{ConfigError, WriteError};
 
 use crate::fake::Fake;
 use crate::protobuf::{close, open, put_bytes, put_double, put_int, put_varint, varint_len};
-use crate::status::{Action, LONGEST_PAUSE, action, retry_after};
+use crate::status::retry_after;
 use crate::{Auth, Body, ByIdentity, Client, HttpOptions, Tls, Verify};
 
 fn options(url: &str) -> HttpOptions {
@@ -43,81 +44,6 @@ fn body() -> Body {
 fn refusals(options: HttpOptions) -> Vec<String> {
     let errors = Client::new(options, "/push").err().unwrap_or_default();
     errors.iter().map(ConfigError::to_string).collect()
-}
-
-#[test]
-fn every_status_has_its_row() {
-    let rows = [
-        (200, Action::Done),
-        (204, Action::Done),
-        (299, Action::Done),
-        (408, Action::Retry),
-        (425, Action::Retry),
-        (429, Action::Retry),
-        (500, Action::Retry),
-        (501, Action::Retry),
-        (502, Action::Retry),
-        (503, Action::Retry),
-        (504, Action::Retry),
-        (599, Action::Retry),
-        (401, Action::Hold),
-        (403, Action::Hold),
-        (404, Action::Hold),
-        (405, Action::Hold),
-        (407, Action::Hold),
-        (418, Action::Hold),
-        (301, Action::Hold),
-        (307, Action::Hold),
-        (308, Action::Hold),
-        (413, Action::Split),
-        (415, Action::Encoding),
-        (400, Action::Refuse),
-        (409, Action::Refuse),
-        (422, Action::Refuse),
-    ];
-    for (status, expected) in rows {
-        assert_eq!(action(status), expected, "{status}");
-    }
-}
-
-#[tokio::test]
-async fn each_action_becomes_the_error_that_the_engine_acts_on() {
-    let fake = Fake::start();
-    let mut client = client(&fake.url);
-    for status in [204, 429, 503, 401, 302, 413, 415, 400] {
-        fake.answer(status, "retry-after: 7\r\n", "because");
-        let result = client.post(&[], &mut body()).await.unwrap().into_result();
-        let expected = match (status, &result) {
-            (429 | 503, Err(WriteError::Retry { after, .. })) => {
-                *after == Some(Duration::from_secs(7))
-            }
-            (204, Ok(()))
-            | (401 | 302, Err(WriteError::Hold { .. }))
-            | (413, Err(WriteError::Split { .. }))
-            | (415 | 400, Err(WriteError::Refuse { .. })) => true,
-            _ => false,
-        };
-        assert!(expected, "{status}: {result:?}");
-        if let Err(error) = result {
-            assert!(error.to_string().contains("because"), "{error}");
-        }
-    }
-    assert_eq!(fake.received().len(), 8, "nothing is retried here, no redirect is followed");
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date_and_at_most_five_minutes() {
-    let now = UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-    assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
-    assert_eq!(retry_after("86400", now), Some(LONGEST_PAUSE));
-    assert_eq!(retry_after("99999999999999999999999", now), Some(LONGEST_PAUSE));
-    let date = "Sun, 06 Nov 1994 08:50:07 GMT";
-    assert_eq!(retry_after(date, now), Some(Duration::from_secs(30)));
-    let past = "Sun, 06 Nov 1994 08:00:00 GMT";
-    assert_eq!(retry_after(past, now), Some(Duration::ZERO));
-    for bad in ["", "soon", "-1", "1.5"] {
-        assert_eq!(retry_after(bad, now), None, "{bad:?}");
-    }
 }
 
 #[tokio::test]
@@ -181,26 +107,6 @@ async fn user_and_password_in_the_address_are_used_but_never_shown() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_is_tried_again() {
-    let mut client = client("http://agent:hunter2@127.0.0.1:1");
-    let error = client.post(&[], &mut body()).await.unwrap_err();
-    assert!(matches!(error, WriteError::Retry { after: None, .. }), "{error:?}");
-    let words = error.to_string();
-    assert!(words.starts_with("POST http://127.0.0.1:1/push: Connection refused"), "{words}");
-}
-
-#[tokio::test]
-async fn an_answer_that_does_not_come_is_tried_again() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut options = options(&format!("http://{}", listener.local_addr().unwrap()));
-    options.timeout = Period(Duration::from_millis(50));
-    let mut client = Client::new(options, "/push").unwrap();
-    let error = client.post(&[], &mut body()).await.unwrap_err();
-    assert!(matches!(error, WriteError::Retry { .. }), "{error:?}");
-    assert!(error.to_string().ends_with("no answer within 50ms"), "{error}");
-}
-
-#[tokio::test]
 async fn an_answer_is_read_to_64_kib_at_most() {
     let fake = Fake::start();
     fake.answer(400, "", &"x".repeat(1 << 20));
@@ -255,15 +161,6 @@ async fn a_missing_certificate_file_holds_the_data_and_names_the_file() {
     let error = client.post(&[], &mut body()).await.unwrap_err();
     assert!(matches!(error, WriteError::Hold { .. }), "{error:?}");
     assert!(error.to_string().contains("/nonexistent/ca.pem"), "{error}");
-}
-
-#[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_tried_again() {
-    let fake = Fake::start();
-    let mut options = options(&fake.url.replace("http:", "https:"));
-    options.tls.verify = Verify::None;
-    let error = Client::new(options, "/push").unwrap().post(&[], &mut body()).await.unwrap_err();
-    assert!(matches!(error, WriteError::Retry { .. }), "{error:?}");
 }
 
 /// A path in `testdata`.

@@ -81,6 +81,15 @@ pub enum WriteError {
         /// What the backend said.
         cause: Cause,
     },
+    /// These events (indices over all pieces, ascending) are refused for good; whether the others were taken is not
+    /// known: send them again, until an answer covers them all. The backend must collapse what it then gets twice.
+    #[error("{cause:#}")]
+    Partly {
+        /// Which are refused; at least one.
+        events: Vec<usize>,
+        /// What the backend said.
+        cause: Cause,
+    },
     /// Something in it is bad and the backend did not say what; assume none was taken: find it by bisection.
     #[error("{cause:#}")]
     Refuse {

@@ -22,15 +22,16 @@ impl Backoff {
         Backoff { ceiling: FIRST, random: seed }
     }
 
-    /// The next pause: what the backend asked for, else anything up to the ceiling, which doubles.
+    /// The next pause: anything up to the ceiling, which doubles; never less than what the backend asked for, and never
+    /// less than our own when it asked for less (`Retry-After: 0`, a date that is past): it is no hot loop.
     pub(crate) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let share = self.share();
-        let ceiling = self.ceiling;
-        self.ceiling = (ceiling * 2).min(LAST);
+        let ours = self.ceiling.mul_f64(share);
+        self.ceiling = (self.ceiling * 2).min(LAST);
         match retry_after {
             // A little jitter here too, or a whole fleet returns in the same instant.
-            Some(after) => after.min(LONGEST_RETRY_AFTER) + FIRST.mul_f64(share),
-            None => ceiling.mul_f64(share),
+            Some(after) => ours.max(after.min(LONGEST_RETRY_AFTER) + FIRST.mul_f64(share)),
+            None => ours,
         }
     }
 

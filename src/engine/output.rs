@@ -19,8 +19,12 @@ use crate::telemetry::{Condition, Plugin};
 const PROBE: Duration = Duration::from_secs(30);
 /// No write may take longer, whatever the plugin's own time limit.
 const WRITE_LIMIT: Duration = Duration::from_mins(2);
-/// Requests spent on finding the bad events of one write, before the rest of it is given up.
-const BISECTION_LIMIT: usize = 64;
+/// Refusals of one write after which the search for what is bad in it goes on slowly: a pause of the backoff behind each
+/// event that is given up. Enough for about eight bad events of a thousand. It is no limit on the search itself: what were
+/// left of the write then could not be called refused. So nothing becomes a dead letter but what was refused by itself or
+/// by name, data with many bad events gets through at two or more of these a second (each success takes the backoff back
+/// to its start), and a backend that refuses everything is soon asked about twice a minute.
+const QUICK_REFUSALS: usize = 64;
 
 /// The longest pause between tries while the agent stops.
 const LAST_TRIES: Duration = Duration::from_secs(1);
@@ -56,6 +60,20 @@ pub(crate) struct OutputTask {
     pub drain: CancellationToken,
     /// Cancelled when time is up: return at once.
     pub deadline: CancellationToken,
+}
+
+/// What became of one write so far, in events; and how often it was refused.
+#[derive(Default)]
+struct Tally {
+    taken: usize,
+    refused: usize,
+    refusals: usize,
+}
+
+impl Tally {
+    fn settled(&self) -> usize {
+        self.taken + self.refused
+    }
 }
 
 /// Entries that go out as one request.
@@ -125,14 +143,13 @@ impl OutputTask {
     /// Writes until every group is delivered or its bad events are found.
     async fn deliver(&mut self, held: &mut Held, backoff: &mut Backoff) {
         let mut panics = 0;
-        let mut refusals = 0;
-        let (mut taken, mut refused) = (0, 0);
+        let mut tally = Tally::default();
         while let Some(group) = held.groups.last() {
             if self.retire.is_cancelled() {
                 return; // what is held goes back to the queue
             }
             let pieces: Vec<Piece> = group.iter().map(|entry| entry.piece.clone()).collect();
-            let settled = taken + refused;
+            let settled = tally.settled();
             let started = Instant::now();
             let answer = self.attempt(&pieces, &mut panics).await;
             drop(pieces);
@@ -144,7 +161,7 @@ impl OutputTask {
                     }
                     self.state.set(Condition::Active);
                     backoff.reset();
-                    taken += held.events();
+                    tally.taken += held.events();
                     held.settle(|_, _| Vec::new(), &self.dead_letters, "");
                 }
                 Err(WriteError::Retry { after, cause }) => {
@@ -158,29 +175,55 @@ impl OutputTask {
                 }
                 Err(WriteError::Split { cause }) => {
                     if !held.halve() {
-                        refused += held.events();
+                        tally.refused += held.events();
                         self.refused(held, &cause);
                     }
                 }
                 Err(WriteError::Reject { events, cause }) => {
-                    refused += events.len();
-                    taken += held.events().saturating_sub(events.len());
+                    tally.refused += events.len();
+                    tally.taken += held.events().saturating_sub(events.len());
                     self.rejected(held, &events, &cause);
                     backoff.reset();
                 }
+                Err(WriteError::Partly { events, cause }) => {
+                    // An answer that names nothing of what was sent is one that does not say what is bad.
+                    let alone = held.part(&events) || !held.halve();
+                    self.search(held, alone, &cause, &mut tally, backoff).await;
+                }
                 Err(WriteError::Refuse { cause }) => {
-                    refusals += 1;
-                    if refusals > BISECTION_LIMIT || !held.halve() {
-                        refused += held.events();
-                        self.refused(held, &cause);
-                    }
+                    let alone = !held.halve();
+                    self.search(held, alone, &cause, &mut tally, backoff).await;
                 }
             }
-            if refused > 0 && taken + refused > settled {
+            if tally.refused > 0 && tally.settled() > settled {
                 // A backend that refuses everything all day must not look well.
-                let all = taken == 0;
+                let all = tally.taken == 0;
                 self.state.set(if all { Condition::Rejecting } else { Condition::Active });
             }
+        }
+    }
+
+    /// After a refusal: when it was of a part that is `alone` (one event, or named ones), this is settled, with a pause
+    /// when there were many refusals of this write already.
+    async fn search(
+        &mut self,
+        held: &mut Held,
+        alone: bool,
+        cause: &Cause,
+        tally: &mut Tally,
+        backoff: &mut Backoff,
+    ) {
+        tally.refusals += 1;
+        if tally.refusals == QUICK_REFUSALS {
+            tracing::warn!(error = %format!("{cause:#}"), "the backend refuses much of a write: what is bad in it is searched for slowly");
+        }
+        if !alone {
+            return;
+        }
+        tally.refused += held.events();
+        self.refused(held, cause);
+        if tally.refusals > QUICK_REFUSALS && !held.groups.is_empty() {
+            self.pause(backoff.next(None)).await;
         }
     }
 
@@ -301,6 +344,29 @@ impl Held {
     /// Events of the last group.
     fn events(&self) -> usize {
         self.groups.last().map_or(0, |group| group.iter().map(Entry::events).sum())
+    }
+
+    /// Parts the named events from the last group, to be settled first: they are the last group then, the others the one
+    /// before it. False when none of them is in it.
+    fn part(&mut self, events: &[usize]) -> bool {
+        let count = self.events();
+        let mut events: Vec<usize> =
+            events.iter().copied().filter(|&event| event < count).collect();
+        events.sort_unstable();
+        events.dedup();
+        let Some(mut rest) = self.groups.pop_if(|_| !events.is_empty()) else { return false };
+        let (mut named, mut others, mut passed) = (Vec::new(), Vec::new(), 0);
+        for run in events.chunk_by(|a, b| a + 1 == *b) {
+            let (between, from_run) = cut(rest, run[0] - passed);
+            let (here, behind) = cut(from_run, run.len());
+            others.extend(between);
+            named.extend(here);
+            rest = behind;
+            passed = run[0] + run.len();
+        }
+        others.extend(rest);
+        self.groups.extend([others, named].into_iter().filter(|group| !group.is_empty()));
+        true
     }
 
     /// Splits the last group in two, the first half to go first; false when it is a single event.

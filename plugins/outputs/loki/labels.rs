@@ -72,3 +72,53 @@ pub(super) fn clean(name: &str) -> String {
     let good = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     lead.chars().chain(name.chars().map(good)).collect()
 }
+
+/// The labels of a stream's name as they are in it and in Loki's messages (Go's quoting); `None` for anything else.
+/// Those that Loki adds by itself (`service_name`, `__stream_shard__`) are told apart by [`same_stream`].
+pub(super) fn parse(name: &str) -> Option<Vec<(String, String)>> {
+    let mut rest = name.trim().strip_prefix('{')?;
+    let mut pairs = Vec::new();
+    while !rest.starts_with('}') {
+        let (label, value) = rest.split_once("=\"")?;
+        let mut text = String::new();
+        let mut chars = value.chars();
+        loop {
+            match chars.next()? {
+                '"' => break,
+                '\\' => text.push(unescape(&mut chars)?),
+                plain => text.push(plain),
+            }
+        }
+        if !text.is_empty() {
+            pairs.push((label.trim_start_matches([',', ' ']).to_owned(), text)); // an empty label is none
+        }
+        rest = chars.as_str();
+    }
+    Some(pairs)
+}
+
+fn unescape(chars: &mut std::str::Chars<'_>) -> Option<char> {
+    let digits = match chars.next()? {
+        'n' => return Some('\n'),
+        't' => return Some('\t'),
+        'r' => return Some('\r'),
+        'a' => return Some('\u{7}'),
+        'b' => return Some('\u{8}'),
+        'f' => return Some('\u{c}'),
+        'v' => return Some('\u{b}'),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        plain => return Some(plain),
+    };
+    let hex = chars.as_str().get(..digits)?;
+    *chars = chars.as_str().get(digits..)?.chars();
+    char::from_u32(u32::from_str_radix(hex, 16).ok()?)
+}
+
+/// Whether Loki means our stream by what it names.
+pub(super) fn same_stream(named: &[(String, String)], ours: &[(String, String)]) -> bool {
+    let added = |name: &str| name == "service_name" || name.starts_with("__");
+    ours.iter().all(|pair| named.contains(pair))
+        && named.iter().all(|pair| ours.contains(pair) || added(&pair.0))
+}

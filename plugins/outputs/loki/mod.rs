@@ -6,6 +6,7 @@
 pub mod encode;
 
 mod answer;
+mod entry;
 mod labels;
 mod times;
 
@@ -20,9 +21,13 @@ use sentinel_contract::{Cause, ConfigError, Context, Kinds, Output, Piece, Plugi
 use sentinel_transport::{Action, Auth, Body, Client, HttpOptions, Reply, Tls};
 use serde::Deserialize;
 
+use answer::Refused;
 use encode::Encoder;
 
 const PUSH_PATH: &str = "/loki/api/v1/push";
+
+/// Requests of one stream each in a write; with more of them it is halved, or it could take longer than it may.
+const MOST_ALONE: usize = 16;
 
 /// The options.
 #[derive(Debug, Deserialize, PartialEq)]
@@ -118,24 +123,43 @@ impl Output for Loki {
     }
 
     async fn write(&mut self, pieces: &[Piece]) -> Result<(), WriteError> {
-        self.encoder.encode(pieces).map_err(|cause| WriteError::Refuse { cause })?;
-        if self.encoder.sent().is_empty() {
-            return Ok(());
+        self.encoder.begin(pieces);
+        if self.encoder.alone() > MOST_ALONE {
+            let cause = anyhow::anyhow!("too many streams with lines far behind for one write");
+            return Err(WriteError::Split { cause });
         }
-        let reply = self.push().await?;
-        let result = match reply.status {
-            400 => Err(self.refused(&reply)),
-            _ => reply.into_result(),
-        };
-        if matches!(result, Ok(()) | Err(WriteError::Reject { .. })) {
-            self.encoder.acknowledged(Instant::now());
+        let (mut refused, mut only, mut why) = (Vec::new(), true, None);
+        while self.encoder.next(pieces).map_err(|cause| WriteError::Refuse { cause })? {
+            let reply = self.push().await?;
+            let result =
+                if reply.status == 400 { Err(self.refused(&reply)) } else { reply.into_result() };
+            let (events, cause) = match result {
+                Ok(()) => continue,
+                Err(WriteError::Reject { events, cause }) => (events, cause),
+                Err(WriteError::Partly { events, cause }) => {
+                    only = false;
+                    (events, cause)
+                }
+                Err(error) => return Err(error), // all of it is sent again: Loki drops what it has already
+            };
+            refused.extend(events);
+            why = Some(cause);
         }
-        result
+        if only {
+            self.encoder.settled(why.is_none(), Instant::now());
+        }
+        let Some(cause) = why else { return Ok(()) };
+        refused.sort_unstable();
+        Err(if only {
+            WriteError::Reject { events: refused, cause }
+        } else {
+            WriteError::Partly { events: refused, cause }
+        })
     }
 
     async fn probe(&mut self) -> Result<String, Cause> {
         let ready = self.client.get("/ready").await?;
-        self.encoder.encode(&[])?;
+        self.encoder.begin(&[]);
         let push = self.push().await?;
         let answer = format!("{ready}; {push} to an empty push");
         match push.action() {
@@ -154,16 +178,17 @@ impl Loki {
         self.client.post(&headers, &mut self.body).await
     }
 
-    /// A 400 names the entries that it is about; the others were taken.
+    /// A 400 names the entries that it is about.
     fn refused(&self, reply: &Reply) -> WriteError {
         let cause = anyhow::anyhow!("{reply}");
         if reply.text.contains("includes structured metadata, but this feature is disallowed") {
             return WriteError::Hold { cause }; // nothing is wrong with the lines
         }
-        let named =
-            if reply.cut { None } else { answer::refused(&reply.text, self.encoder.sent()) };
+        let (sent, names) = (self.encoder.sent(), self.encoder.names());
+        let named = if reply.cut { None } else { answer::refused(&reply.text, sent, &names) };
         match named {
-            Some(events) => WriteError::Reject { events, cause },
+            Some(Refused { events, only: true }) => WriteError::Reject { events, cause },
+            Some(Refused { events, only: false }) => WriteError::Partly { events, cause },
             None => WriteError::Refuse { cause },
         }
     }

@@ -1,5 +1,8 @@
 //! Loki's push against a scripted server, with prost as the oracle of the bytes.
 
+mod answers;
+mod order;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -9,11 +12,12 @@ use sentinel_contract::{
 };
 
 use super::answer::refused;
-use super::encode::{LONGEST_LINE, Sent};
+use super::entry::LONGEST_LINE;
 use super::times::Times;
 use super::{Config, Loki};
 use crate::fake::{Fake, Received};
 use crate::testing::{build, check_sample, incident, log, piece, refusals};
+use answers::{S, entries, names};
 
 #[derive(Clone, PartialEq, Message)]
 struct PushRequest {
@@ -233,23 +237,6 @@ async fn a_line_that_loki_would_refuse_is_cut_and_marked() {
     assert_eq!((marks(2), marks(3)), (vec!["invalid_utf8", "truncated"], vec!["truncated"]));
 }
 
-#[tokio::test]
-async fn lines_of_one_time_stay_apart_and_a_request_that_is_sent_again_is_the_same() {
-    let fake = Fake::start();
-    let mut output = output(&fake);
-    let stream = stream("a");
-    let same = || [logs(vec![log(&stream, T, b"x"), log(&stream, T, b"x")])];
-    fake.answer(503, "", "").answer(204, "", "");
-    output.write(&same()).await.unwrap_err();
-    output.write(&same()).await.unwrap();
-    output.write(&same()).await.unwrap();
-    let received = fake.received();
-    let times = received
-        .iter()
-        .map(|request| sent(request)[0].1.iter().map(|entry| entry.0 - T).collect::<Vec<_>>());
-    assert_eq!(times.collect::<Vec<_>>(), [[0, 1], [0, 1], [2, 3]]);
-}
-
 #[test]
 fn times_around_a_change_of_second_stay_apart() {
     let mut times = Times::default();
@@ -337,62 +324,6 @@ async fn every_answer_says_what_to_do_next() {
 }
 
 #[tokio::test]
-async fn a_partly_refused_request_names_the_refused_lines() {
-    let fake = Fake::start();
-    let stream = stream("a");
-    let old = T - 1_000_000_000_000_000;
-    let pieces = [
-        piece(Events::Incidents(vec![incident()])),
-        logs(vec![log(&stream, T, b"new"), log(&stream, old, b"old"), log(&stream, T, b"new")]),
-    ];
-    let text = "entry for stream '{job=\"a\"}' has timestamp too old: 2026-11-11T12:26:40Z, oldest acceptable timestamp is: 2026-11-16T03:00:00Z\n";
-    fake.answer(400, "", text);
-    let error = output(&fake).write(&pieces).await.unwrap_err();
-    let WriteError::Reject { events, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(*events, [2]);
-}
-
-fn entries(times: &[i64]) -> Vec<Sent> {
-    let entry = |(index, time): (usize, &i64)| Sent {
-        time_ns: *time,
-        index: index as u32,
-        len: index as u32 * 100,
-    };
-    times.iter().enumerate().map(entry).collect()
-}
-
-/// 2026-11-23T02:13:20Z.
-const S: i64 = T;
-
-#[test]
-fn the_texts_of_loki_lead_to_the_entries_they_mean() {
-    let second = 1_000_000_000;
-    let all = entries(&[S, S + 1, S + 2, S + second, S + 2 * second + 500]);
-    let old = "entry for stream '{a=\"; 3 x\"}' has timestamp too old: 2026-11-23T02:13:20Z, oldest acceptable timestamp is: 2026-11-23T02:13:20Z";
-    let new = "entry for stream '{}' has timestamp too new: 2026-11-23T02:13:21Z";
-    let long = "Max entry size '250' bytes exceeded for stream '{}' while adding an entry with length '400' bytes";
-    let behind = "entry with timestamp 2026-11-23 02:13:22.0000005 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: 2026-11-23T02:13:22Z, oldest acceptable timestamp is: 2026-11-23T03:13:22Z',\nuser 'fake', total ignored: 1 out of 5 for stream: {}";
-    assert_eq!(refused(old, &all), Some(vec![0]));
-    assert_eq!(refused(new, &all), Some(vec![3]));
-    assert_eq!(refused(long, &all), Some(vec![4]));
-    assert_eq!(refused(behind, &all), Some(vec![4]));
-    let joined = format!("2 errors like: {old}; 1 errors like: {new}; 1 errors like: {long}");
-    assert_eq!(refused(&joined, &all), Some(vec![0, 1, 3, 4]));
-}
-
-#[test]
-fn a_text_that_does_not_say_enough_claims_nothing() {
-    let all = entries(&[S, S + 1]);
-    let partly = "1 errors like: entry for stream '{}' has timestamp too new: 2026-11-23T02:13:20Z; 1 errors like: entry for stream '{}' has 20 label names; limit 15";
-    let more = "3 errors like: entry for stream '{}' has timestamp too new: 2026-11-23T02:13:20Z";
-    let unlisted = "entry with timestamp 2026-11-23 02:13:20 +0000 UTC ignored, reason: 'entry too far behind, x',\nuser 'fake', total ignored: 2 out of 2 for stream: {}";
-    let other = "entry for stream '{}' has timestamp too new: 2020-01-01T00:00:00Z";
-    for text in ["", "snappy: corrupt input", partly, more, unlisted, other] {
-        assert_eq!(refused(text, &all), None, "{text}");
-    }
-}
-
-#[tokio::test]
 async fn the_probe_says_what_the_server_answered() {
     let fake = Fake::start();
     fake.answer(200, "", "ready").answer(422, "", "error at least one valid stream is required");
@@ -407,8 +338,8 @@ proptest! {
     #[test]
     fn no_answer_makes_the_reader_panic(text in "\\PC*", count in 0..50_u32) {
         let told = format!("{count} errors like: entry for stream '{text}' has timestamp too old: {text}");
-        refused(&text, &entries(&[S]));
-        refused(&told, &entries(&[S]));
+        refused(&text, &entries(&[S]), &names(&["{}"]));
+        refused(&told, &entries(&[S]), &names(&["{}"]));
     }
 
     #[test]

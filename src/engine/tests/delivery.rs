@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sentinel_contract::{Fate, Labels, Memory, Piece, Receipt, WriteError};
+use sentinel_contract::{Cause, Fate, Kinds, Labels, Memory, Output, Piece, Receipt, WriteError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Script, Sink, log_batch, script};
+use crate::backoff::{Backoff, FIRST, LAST, LONGEST_RETRY_AFTER};
 use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::output::{BatchLimits, OutputTask};
 use crate::queue::{Entry, MemoryLimits, Queue};
 use crate::telemetry::{Condition, Plugin, Telemetry};
-use sentinel_contract::Kinds;
 
 /// One output with its queue, running.
 struct Bench {
@@ -27,19 +27,24 @@ struct Bench {
 }
 
 fn start(alias: &str, limit: usize) -> Bench {
+    let name = alias.to_owned();
+    start_with(alias, limit, move || Box::new(Sink(script(&name), Kinds::LOGS)))
+}
+
+fn start_with(
+    alias: &str,
+    limit: usize,
+    make: impl Fn() -> Box<dyn Output> + Send + Sync + 'static,
+) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)]);
     let state = telemetry.add(Role::Output, "scripted", &alias.into());
     let queue =
         Queue::in_memory(MemoryLimits { kept: limit, direct: limit }, Arc::clone(&state.counters));
     let (drain, deadline) = (CancellationToken::new(), CancellationToken::new());
-    let name = alias.to_owned();
-    let build = move || {
-        Ok(Box::new(Sink(script(&name), Kinds::LOGS)) as Box<dyn sentinel_contract::Output>)
-    };
     let task = OutputTask {
-        output: build().unwrap(),
-        rebuild: Box::new(build),
+        output: make(),
+        rebuild: Box::new(move || Ok(make())),
         queue: Arc::clone(&queue),
         state: Arc::clone(&state),
         limits: BatchLimits { events: 1000, bytes: 1 << 20, wait: Duration::from_secs(1) },
@@ -79,7 +84,7 @@ impl Bench {
     }
 }
 
-fn cause() -> sentinel_contract::Cause {
+fn cause() -> Cause {
     anyhow::anyhow!("no")
 }
 
@@ -123,6 +128,37 @@ async fn the_wait_that_a_backend_asks_for_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_asks_for_no_pause_gets_our_own_and_is_not_asked_in_a_loop() {
+    let bench = start("d18", 1 << 20);
+    let now = Some(Duration::ZERO);
+    for _ in 0..10_000 {
+        bench.script.answer(move |_| Err(WriteError::Retry { after: now, cause: cause() }));
+    }
+    bench.push(&["1"], true);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    let calls = bench.script.calls.load(Ordering::SeqCst);
+    assert!((10..60).contains(&calls), "{calls}");
+    bench.script.answers.lock().unwrap().clear();
+    assert_eq!(bench.finish().await.0.lines(), ["1"]);
+}
+
+#[test]
+fn a_pause_is_never_less_than_what_is_asked_for_nor_than_our_own_and_no_more_than_five_minutes() {
+    let after = |seconds| Some(Duration::from_secs(seconds));
+    for seed in 0..100 {
+        let [mut ours, mut none, mut seven, mut day] = [(); 4].map(|()| Backoff::new(seed));
+        for _ in 0..12 {
+            let own = ours.next(None);
+            assert!(own <= LAST && none.next(after(0)) >= own);
+            let asked = seven.next(after(7));
+            assert!(asked >= own && asked >= Duration::from_secs(7));
+            let longest = day.next(after(86_400));
+            assert!((LONGEST_RETRY_AFTER..=LONGEST_RETRY_AFTER + FIRST).contains(&longest));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backend_that_refuses_us_is_asked_again_each_half_minute_and_nothing_is_lost() {
     let bench = start("d4", 1 << 20);
     for _ in 0..3 {
@@ -150,6 +186,22 @@ async fn what_is_too_large_goes_in_halves() {
     let (script, _) = bench.finish().await;
     assert_eq!(script.lines(), ["1", "2", "3", "4", "5"]);
     assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_by_itself_becomes_a_dead_letter_and_the_rest_is_delivered() {
+    let bench = start("d19", 1 << 20);
+    for _ in 0..20 {
+        bench.script.answer(|lines| {
+            let large = lines.iter().any(|line| line.len() > 3);
+            if large { Err(WriteError::Split { cause: cause() }) } else { Ok(()) }
+        });
+    }
+    bench.push(&["1", "2", "large", "4"], true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.lines(), ["1", "2", "4"]);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Rejected]);
+    assert!(letters.len() == 1 && letters[0].contains("\"line\":\"large\""), "{letters:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,16 +243,79 @@ async fn an_unnamed_bad_event_is_found_by_bisection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_refuses_everything_costs_a_bounded_number_of_requests() {
+async fn however_many_events_are_bad_no_good_one_is_given_up() {
     let bench = start("d8", 1 << 20);
+    let bad = |line: &String| line.parse::<usize>().unwrap() % 7 == 3;
     for _ in 0..10_000 {
-        bench.script.answer(|_| Err(WriteError::Refuse { cause: cause() }));
+        bench.script.answer(move |lines| {
+            let refuse = Err(WriteError::Refuse { cause: cause() });
+            if lines.iter().any(bad) { refuse } else { Ok(()) }
+        });
     }
     let lines: Vec<String> = (0..900).map(|n| n.to_string()).collect();
     bench.push(&lines.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    super::until("all", || bench.script.fates.lock().unwrap().len() == 1).await;
     let (script, letters) = bench.finish().await;
-    assert_eq!(letters.len(), 900);
-    assert!(script.calls.load(Ordering::SeqCst) < 100);
+    let good: Vec<String> = lines.iter().filter(|line| !bad(line)).cloned().collect();
+    assert_eq!(script.lines(), good, "in order, none twice");
+    assert_eq!(letters.len(), lines.len() - good.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_everything_is_asked_seldom_and_gets_the_rest_when_it_is_well_again()
+{
+    let bench = start("d15", 1 << 20);
+    for _ in 0..100 {
+        bench.script.answer(|_| Err(WriteError::Refuse { cause: cause() }));
+    }
+    let lines: Vec<String> = (0..900).map(|n| n.to_string()).collect();
+    let calls = || bench.script.calls.load(Ordering::SeqCst);
+    bench.push(&lines.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    super::until("the quick ones", || calls() > 64).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(calls() < 100, "{}: the pauses grow", calls());
+    assert_eq!(bench.state.condition(), Condition::Rejecting);
+    super::until("all", || bench.script.fates.lock().unwrap().len() == 1).await;
+    let (script, letters) = bench.finish().await;
+    assert_eq!(letters.len() + script.lines().len(), 900);
+    assert!(letters.len() < 80, "{}: only what was refused by itself", letters.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_write_that_was_taken_partly_the_rest_is_sent_again_until_an_answer_covers_it() {
+    let bench = start("d16", 1 << 20);
+    let partly =
+        |events: Vec<usize>| move |_: &[String]| Err(WriteError::Partly { events, cause: cause() });
+    bench.script.answer(partly(vec![1, 2, 4]));
+    bench.script.answer(|lines| {
+        assert_eq!(lines, ["1", "4", "6", "7"]);
+        Err(WriteError::Retry { after: None, cause: cause() })
+    });
+    bench.script.answer(partly(vec![2]));
+    bench.push(&["1", "2"], true);
+    bench.push(&["3", "4"], true);
+    bench.push(&["5"], true);
+    bench.push(&["6"], true);
+    bench.push(&["7"], true);
+    bench.script.answer(partly(vec![0]));
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.calls.load(Ordering::SeqCst), 5);
+    assert_eq!(script.lines(), ["4", "7"]);
+    let fates = script.fates.lock().unwrap();
+    assert_eq!(fates.iter().filter(|&&fate| fate == Fate::Rejected).count(), 4);
+    assert_eq!((letters.len(), fates.len()), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_names_what_was_not_sent_is_as_one_that_names_nothing() {
+    let bench = start("d17", 1 << 20);
+    for events in [vec![], vec![7]] {
+        bench.script.answer(|_| Err(WriteError::Partly { events, cause: cause() }));
+    }
+    bench.push(&["1", "2", "3"], true);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.lines(), ["2", "3"]);
+    assert_eq!(letters.len(), 1, "{letters:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,6 +331,42 @@ async fn an_output_that_panics_is_built_again_and_the_culprit_is_found() {
     let (script, letters) = bench.finish().await;
     assert_eq!(script.lines(), ["1", "2", "4"]);
     assert_eq!(letters.len(), 1);
+}
+
+/// An output whose first write never returns, whatever its plugin's own limit was to be.
+struct Hung(Sink);
+
+#[async_trait::async_trait]
+impl Output for Hung {
+    fn accepts(&self) -> Kinds {
+        Kinds::LOGS
+    }
+
+    async fn write(&mut self, pieces: &[Piece]) -> Result<(), WriteError> {
+        let outcome = self.0.write(pieces).await;
+        if self.0.0.calls.load(Ordering::SeqCst) == 1 {
+            self.0.0.taken.lock().unwrap().clear();
+            std::future::pending::<()>().await;
+        }
+        outcome
+    }
+
+    async fn probe(&mut self) -> Result<String, Cause> {
+        Ok(String::new())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_does_not_return_is_given_up_after_two_minutes_and_tried_again() {
+    let bench = start_with("d20", 1 << 20, || Box::new(Hung(Sink(script("d20"), Kinds::LOGS))));
+    bench.push(&["1"], true);
+    let started = tokio::time::Instant::now();
+    super::until("delivered", || bench.script.lines().len() == 1).await;
+    assert_eq!(started.elapsed().as_secs() / 60, 2);
+    let (script, letters) = bench.finish().await;
+    assert_eq!(script.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
+    assert!(letters.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
