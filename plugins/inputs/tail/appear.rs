@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Start;
 use super::access::explain;
-use super::discover::{Walk, may_be_copy};
+use super::discover::Walk;
 use super::files::{Found, Life, Refusal, Tailed};
 use super::identity::{self, Inode, Mark};
 use super::positions::{self, Positions, Record};
@@ -51,14 +51,6 @@ impl Before {
         let young = born.zip(self.written).is_some_and(|(born, written)| born + slack > written);
         self.existed && (self.names.contains(path) || young)
     }
-}
-
-/// A new file that may be the copy of a followed one, made by copytruncate.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) path: PathBuf,
-    size: u64,
-    grown: Instant,
 }
 
 impl Loop {
@@ -276,67 +268,6 @@ impl Loop {
             Life::Live
         } else {
             Life::Renamed { since: Instant::now() }
-        }
-    }
-
-    /// Whether a new file is held back, because it may be a copy of a followed file that is about to be truncated.
-    fn is_held(&mut self, found: &Found) -> bool {
-        if self.files.by_name(&found.path).is_some() {
-            return false; // it takes the place of a file that left
-        }
-        let now = Instant::now();
-        let originals: Vec<u64> = self
-            .files
-            .iter()
-            .filter(|file| file.read.offset > 0 && may_be_copy(&found.path, &file.path))
-            .map(|file| file.id)
-            .collect();
-        for id in originals {
-            self.check(id); // it may be truncated by now, and has then claimed the copy
-            if self.files.by_inode(found.inode).is_some() {
-                return true;
-            }
-            if !self.looks_alike(id, found) {
-                continue;
-            }
-            let held = self.held.iter_mut().find(|held| held.path == found.path);
-            match held {
-                Some(held) if held.size != found.size => {
-                    (held.size, held.grown) = (found.size, now);
-                    return true;
-                }
-                Some(held) if now < held.grown + self.settings.timing.hold => return true,
-                Some(_) => break,
-                None => {
-                    let path = found.path.clone();
-                    self.held.push(Held { path, size: found.size, grown: now });
-                    return true;
-                }
-            }
-        }
-        self.held.retain(|held| held.path != found.path);
-        false
-    }
-
-    fn looks_alike(&mut self, original: u64, found: &Found) -> bool {
-        if !matches!(self.files.open(original, self.settings.max_open_files), Ok(true)) {
-            return false;
-        }
-        let Some(file) = self.files.get(original) else { return false };
-        let Some(open) = &file.file else { return false };
-        let len = found.size.min(file.size).min(identity::PREFIX as u64) as usize;
-        identity::same_start(open, &found.file, len).unwrap_or(false)
-    }
-
-    /// Looks again at what was held back.
-    pub(super) fn retry_held(&mut self) {
-        let paths: Vec<PathBuf> = self.held.iter().map(|held| held.path.clone()).collect();
-        for path in paths {
-            if self.files.by_path(&path).is_some() || fs::metadata(&path).is_err() {
-                self.held.retain(|held| held.path != path);
-            } else {
-                self.appear(&path, Origin::Later);
-            }
         }
     }
 

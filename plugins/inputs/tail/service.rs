@@ -15,7 +15,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
-use super::appear::{Held, Origin};
+use super::appear::Origin;
+use super::copies::Held;
 use super::files::Files;
 use super::ledger::Outcome;
 use super::positions::{Positions, Record, unix_seconds};
@@ -102,7 +103,7 @@ pub(super) struct Loop {
     pub(super) positions: Positions,
     pub(super) watch: Watch,
     pub(super) inbox: Arc<Inbox>,
-    ready: VecDeque<u64>,
+    pub(super) ready: VecDeque<u64>,
     /// Files looked at on every poll.
     active: HashSet<u64>,
     pub(super) held: Vec<Held>,
@@ -125,7 +126,7 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    fn new(settings: Settings, out: Emitter, stop: Stop, abort: Stop) -> Self {
+    pub(super) fn new(settings: Settings, out: Emitter, stop: Stop, abort: Stop) -> Self {
         let (positions, found, started) = Positions::open(settings.positions.clone());
         if found.damaged > 0 {
             let path = settings.positions.display();
@@ -245,7 +246,7 @@ impl Loop {
     }
 
     /// Looks at active files, and at some of the others, so that all are looked at every `idle_check`.
-    fn poll(&mut self, now: Instant) {
+    pub(super) fn poll(&mut self, now: Instant) {
         let rounds = self.settings.timing.idle_check.as_secs_f64();
         let share = self.settings.poll_interval.as_secs_f64() / rounds.max(0.001);
         let count = (self.files.len() as f64 * share).ceil() as usize;
@@ -322,7 +323,7 @@ impl Loop {
         }
     }
 
-    fn take_receipts(&mut self) {
+    pub(super) fn take_receipts(&mut self) {
         let resolved = self.inbox.take();
         if resolved.is_empty() {
             return;

@@ -1,0 +1,93 @@
+//! A followed file leaves: deleted, or renamed and read to its end. It is let go of when there is no more to read, or when
+//! it pins too much of the disk; what is not read is counted.
+
+use std::os::unix::fs::FileExt as _;
+
+use tokio::time::Instant;
+
+use super::files::Life;
+use super::service::Loop;
+
+impl Loop {
+    /// Nothing leads to a file but our descriptor, if that.
+    pub(super) fn deleted(&mut self, id: u64) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        self.positions.forget(file.inode);
+        if file.file.is_some() {
+            if !matches!(file.life, Life::Deleted { .. }) {
+                file.life = Life::Deleted { since: Instant::now() };
+            }
+            self.enqueue(id);
+            return;
+        }
+        let (bytes, path) = (file.unread(), file.path.display().to_string());
+        if bytes > 0 {
+            tracing::warn!(%path, bytes, "deleted before it was read");
+            self.out.counters.drop_events("source_gone", 1); // one at least: nobody can count them now
+        }
+        self.files.remove(id);
+    }
+
+    /// Lets go of a file that has left and is read to its end.
+    pub(super) fn finish(&mut self, id: u64) {
+        let now = Instant::now();
+        let timing = self.settings.timing;
+        let Some(file) = self.files.get(id) else { return };
+        let done = file.unread() == 0 && !file.queued && file.ledger.is_settled();
+        match file.life {
+            Life::Renamed { .. } if done && now > file.grown + timing.quiet => {
+                self.files.close(id);
+            }
+            Life::Deleted { .. } if done && now > file.grown + timing.deleted_quiet => {
+                self.files.remove(id);
+            }
+            _ => {}
+        }
+        if let Some(file) = self.files.get(id)
+            && let Life::Renamed { since } = file.life
+            && file.file.is_none()
+            && now > since + timing.renamed_keep
+        {
+            self.files.remove(id);
+        }
+    }
+
+    /// Lets go of deleted files that are kept for too long, or that pin too much of the disk; counts what is not read.
+    pub(super) fn limit_deleted(&mut self) {
+        let now = Instant::now();
+        let mut deleted: Vec<(Instant, u64, u64)> = Vec::new();
+        for file in self.files.iter() {
+            if let Life::Deleted { since } = file.life {
+                deleted.push((since, file.id, file.size));
+            }
+        }
+        deleted.sort_unstable();
+        let mut pinned: u64 = deleted.iter().map(|(_, _, size)| size).sum();
+        for (since, id, size) in deleted {
+            let old = now > since + self.settings.deleted_max_age;
+            if old || pinned > self.settings.deleted_max_bytes {
+                pinned -= size;
+                self.give_up(id);
+            }
+        }
+    }
+
+    fn give_up(&mut self, id: u64) {
+        let Some(file) = self.files.remove(id) else { return };
+        let Some(open) = &file.file else { return };
+        let mut lines = 0;
+        let mut offset = file.read.offset;
+        let mut bytes = vec![0; 64 << 10];
+        while let Ok(len) = open.read_at(&mut bytes, offset)
+            && len > 0
+        {
+            lines += memchr::memchr_iter(b'\n', &bytes[..len]).count() as u64;
+            offset += len as u64;
+        }
+        if offset > file.read.offset {
+            let path = file.path.display();
+            tracing::warn!(%path, lines, "gave up a deleted file before it was read");
+            self.out.counters.drop_events("source_gone", lines.max(1));
+        }
+    }
+}
