@@ -5,7 +5,7 @@
 //! copytruncate makes of a followed file is held back until it is known whether it is.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Loop {
             let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
             let Some(path) = inodes.get(&record.inode) else { continue };
             let Ok(file) = Found::open(path, &record.path) else { continue };
-            if identity::has_prefix(&file.file, record.prefix) && record.mark.is_in(&file.file) {
+            if record.prefix.len > 0 && record.is_in(&file.file) {
                 found.push((file, record.mark));
             }
         }
@@ -155,7 +155,7 @@ impl Loop {
         };
         self.accept(path);
         if let Some(id) = self.files.by_inode(found.inode) {
-            if self.is_same(id, &found) {
+            if self.is_same(id, &found.file, path) {
                 return self.found_again(id, path);
             }
             self.files.remove(id); // gone unseen, and its inode is in use again
@@ -173,9 +173,12 @@ impl Loop {
         self.follow(found, mark, None);
     }
 
-    fn is_same(&self, id: u64, found: &Found) -> bool {
+    /// Whether a file with the inode of a followed one is that file. An open one keeps its inode; of one that was empty
+    /// only the path tells.
+    pub(super) fn is_same(&self, id: u64, found: &File, path: &Path) -> bool {
         self.files.get(id).is_some_and(|file| {
-            file.file.is_some() || identity::has_prefix(&found.file, file.prefix)
+            let empty_there = file.prefix.len == 0 && file.path == path;
+            file.file.is_some() || empty_there || file.is_in(found)
         })
     }
 
@@ -192,8 +195,8 @@ impl Loop {
 
     /// The saved positions know this inode.
     fn resume_at(&mut self, mut found: Found, record: &Record) {
-        let same = identity::has_prefix(&found.file, record.prefix);
-        if same && record.mark.is_in(&found.file) {
+        let told = record.prefix.len > 0 || record.path == found.path;
+        if told && record.is_in(&found.file) {
             found.name.clone_from(&record.path);
             self.follow(found, record.mark, None);
             return;

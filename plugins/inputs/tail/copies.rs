@@ -138,9 +138,8 @@ impl Loop {
                 continue;
             }
             let Ok(found) = Found::open(&path, original) else { continue };
-            let known = self.positions.get(found.inode).is_some_and(|record| {
-                identity::has_prefix(&found.file, record.prefix) && record.mark.is_in(&found.file)
-            });
+            let record = self.positions.get(found.inode);
+            let known = record.is_some_and(|record| record.is_in(&found.file));
             let fits = self.files.by_inode(found.inode).is_none()
                 && !known
                 && found.size >= mark.offset

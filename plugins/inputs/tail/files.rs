@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use sentinel_contract::Labels;
 use tokio::time::Instant;
 
-use super::identity::{Digest, Inode, Mark};
+use super::identity::{Digest, Inode, Mark, has_prefix};
 use super::ledger::Ledger;
 
 /// What leads to a file.
@@ -99,6 +99,12 @@ impl Tailed {
     /// Bytes that are there and not read.
     pub(super) fn unread(&self) -> u64 {
         self.size.saturating_sub(self.read.offset)
+    }
+
+    /// Whether these are its bytes. An inode that nobody held open may be in use again; without a byte of the beginning
+    /// nothing can be told.
+    pub(super) fn is_in(&self, file: &File) -> bool {
+        self.prefix.len > 0 && has_prefix(file, self.prefix) && self.read.is_in(file)
     }
 
     /// Something is to be done about it soon.

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::identity::{Digest, Inode, Mark};
+use super::identity::{Digest, Inode, Mark, has_prefix};
 
 const HEADER: &str = "sentinelops positions 1\n";
 /// Rewritten when it is this long and most of it is old.
@@ -35,6 +35,13 @@ pub(super) struct Record {
     pub(super) seconds: i64,
     /// The path it was found at: its stream's name.
     pub(super) path: PathBuf,
+}
+
+impl Record {
+    /// Whether the file has these bytes. Without any of the beginning, every file has.
+    pub(super) fn is_in(&self, file: &File) -> bool {
+        has_prefix(file, self.prefix) && self.mark.is_in(file)
+    }
 }
 
 /// The log, and what it says.

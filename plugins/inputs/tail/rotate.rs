@@ -64,19 +64,21 @@ impl Loop {
     /// A file was at `from` and is now at `to`. One that came and went between two looks was never seen: it is
     /// followed from its first line, as if it had been found at `from`.
     fn renamed(&mut self, from: &Path, to: &Path) {
-        let Ok(meta) = fs::metadata(to) else { return };
-        let inode = Inode::of(&meta);
-        if let Some(id) = self.files.by_inode(inode) {
-            if let Some(file) = self.files.get_mut(id) {
-                file.size = meta.len();
+        let Ok(found) = Found::open(to, from) else { return };
+        if let Some(id) = self.files.by_inode(found.inode) {
+            if self.is_same(id, &found.file, from) {
+                if let Some(file) = self.files.get_mut(id) {
+                    file.size = found.size;
+                }
+                self.files.forget_path(from, id);
+                return self.relocate(id, to);
             }
-            self.files.forget_path(from, id);
-            return self.relocate(id, to);
+            self.check(id); // it is gone, and its inode is in use again
         }
+        let record = self.positions.get(found.inode);
         if self.settings.globs.matches(from)
             && !self.settings.globs.matches(to)
-            && self.positions.get(inode).is_none()
-            && let Ok(found) = Found::open(to, from)
+            && !record.is_some_and(|record| record.is_in(&found.file))
         {
             self.follow(found, Mark::default(), None);
         }
@@ -178,7 +180,10 @@ impl Loop {
                 }
                 Err(_) => None,
             },
-            None => old.parent().and_then(|folder| inodes_in(folder).remove(&file.inode)),
+            None => old
+                .parent()
+                .and_then(|folder| inodes_in(folder).remove(&file.inode))
+                .filter(|path| Found::open(path, path).is_ok_and(|found| file.is_in(&found.file))),
         };
         self.files.forget_path(&old, id);
         match place {
@@ -205,7 +210,6 @@ impl Loop {
         self.watch_file(path, id);
         self.enqueue(id);
     }
-
 }
 
 fn leads_to(path: &Path, inode: Inode) -> bool {

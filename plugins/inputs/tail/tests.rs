@@ -3,10 +3,13 @@
 mod acknowledgement;
 mod config;
 mod harness;
+mod identity;
 mod kinds;
+mod links;
 mod load;
 mod parts;
 mod recorded;
 mod restart;
 mod rotation;
 mod splitting;
+mod steps;
