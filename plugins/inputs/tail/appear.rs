@@ -96,7 +96,7 @@ impl Loop {
         let mut new: Vec<PathBuf> = Vec::new();
         for path in walk.paths {
             mended.remove(&path);
-            if self.files.by_path(&path).is_none() {
+            if self.leads_nowhere(&path) {
                 new.push(path);
             }
         }
@@ -114,6 +114,10 @@ impl Loop {
         for path in mended {
             self.accept(&path);
         }
+        self.links.retain(|target, link| match fs::canonicalize(&link) {
+            Ok(now) => now == *target,
+            Err(_) => link.is_symlink(), // its target may come back
+        });
         if origin == Origin::Start {
             self.before = Before::default();
         }

@@ -263,6 +263,12 @@ impl Files {
         self.by_path.insert(path, id);
     }
 
+    /// Another path that was seen to lead to the file, and of which that still holds.
+    pub(super) fn another_path(&self, id: u64, holds: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let mut paths = self.by_path.iter().filter(|(_, other)| **other == id);
+        paths.find(|(path, _)| holds(path)).map(|(path, _)| path.clone())
+    }
+
     /// The path does not lead to this file any more.
     pub(super) fn forget_path(&mut self, path: &Path, id: u64) {
         if self.by_path.get(path) == Some(&id) {

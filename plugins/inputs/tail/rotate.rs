@@ -55,10 +55,21 @@ impl Loop {
             if let Some(id) = self.files.by_path(path) {
                 self.check(id);
             }
-            if self.files.by_path(path).is_none() && self.settings.globs.matches(path) {
+            if self.leads_nowhere(path) && self.settings.globs.matches(path) {
                 self.appear(path, Origin::Later);
             }
         }
+    }
+
+    /// Whether a path leads to no followed file. A link that led to one before, or a target, is forgotten.
+    pub(super) fn leads_nowhere(&mut self, path: &Path) -> bool {
+        let Some(id) = self.files.by_path(path) else { return true };
+        let file = self.files.get(id);
+        let stale = file.is_some_and(|file| file.path != path && !leads_to(path, file.inode));
+        if stale {
+            self.files.forget_path(path, id);
+        }
+        stale
     }
 
     /// A file was at `from` and is now at `to`. One that came and went between two looks was never seen: it is
@@ -165,14 +176,19 @@ impl Loop {
 
     /// The path of a file leads elsewhere, or nowhere: finds out where the file is now.
     pub(super) fn displaced(&mut self, id: u64) {
+        let Some(file) = self.files.get(id) else { return };
+        let (old, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
+        let other = self.files.another_path(id, |path| {
+            path != old && self.settings.globs.matches(path) && leads_to(path, inode)
+        });
         let Some(file) = self.files.get_mut(id) else { return };
-        let (old, name) = (file.path.clone(), file.name.clone());
         let place = match &file.file {
             Some(open) => match open.metadata() {
                 Ok(meta) if meta.nlink() > 0 => {
                     file.size = meta.len();
                     let own = format!("/proc/self/fd/{}", open.as_raw_fd());
-                    fs::read_link(own).ok().filter(|path| leads_to(path, file.inode))
+                    let own = || fs::read_link(own).ok().filter(|path| leads_to(path, inode));
+                    other.or_else(own)
                 }
                 Ok(meta) => {
                     file.size = meta.len();
@@ -180,9 +196,8 @@ impl Loop {
                 }
                 Err(_) => None,
             },
-            None => old
-                .parent()
-                .and_then(|folder| inodes_in(folder).remove(&file.inode))
+            None => other
+                .or_else(|| inodes_in(old.parent()?).remove(&inode))
                 .filter(|path| Found::open(path, path).is_ok_and(|found| file.is_in(&found.file))),
         };
         self.files.forget_path(&old, id);

@@ -84,10 +84,11 @@ async fn links_that_are_gone_are_forgotten() {
     }
     symlink(place.path("0.txt"), place.path("a.log")).unwrap();
     let mut steps = Steps::new(&place, "*.log", BEGINNING);
+    steps.poll().await;
     for round in 1..3 {
         fs::remove_file(place.path("a.log")).unwrap();
         symlink(place.path(&format!("{round}.txt")), place.path("a.log")).unwrap();
-        assert_eq!(steps.look().await, ["a.log: x"; 2][..if round == 1 { 2 } else { 1 }]);
+        assert_eq!(steps.look().await, ["a.log: x"]);
     }
     assert_eq!(steps.tail.links.len(), 1);
 }
