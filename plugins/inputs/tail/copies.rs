@@ -22,7 +22,11 @@ pub(super) struct Held {
     pub(super) path: PathBuf,
     size: u64,
     grown: Instant,
+    since: Instant,
 }
+
+/// So many times as long as a copy that does not grow is held one that does: it may be no copy but a second log of the same.
+const HOLD_GROWING: u32 = 6;
 
 impl Loop {
     /// Whether a new file is held back, because it may be a copy of a followed file that is about to be truncated.
@@ -47,6 +51,7 @@ impl Loop {
             }
             let held = self.held.iter_mut().find(|held| held.path == found.path);
             match held {
+                Some(held) if now >= held.since + HOLD_GROWING * self.settings.timing.hold => break,
                 Some(held) if held.size != found.size => {
                     (held.size, held.grown) = (found.size, now);
                     return true;
@@ -55,7 +60,7 @@ impl Loop {
                 Some(_) => break,
                 None => {
                     let path = found.path.clone();
-                    self.held.push(Held { path, size: found.size, grown: now });
+                    self.held.push(Held { path, size: found.size, grown: now, since: now });
                     return true;
                 }
             }
@@ -64,14 +69,17 @@ impl Loop {
         false
     }
 
+    /// Whether a new file may be the copy, or a part of it: no longer than the original, with its bytes at both ends.
     fn looks_alike(&mut self, original: u64, found: &Found) -> bool {
         if !matches!(self.files.open(original, self.settings.max_open_files), Ok(true)) {
             return false;
         }
         let Some(file) = self.files.get(original) else { return false };
         let Some(open) = &file.file else { return false };
-        let len = found.size.min(file.size).min(identity::PREFIX as u64) as usize;
-        identity::same_start(open, &found.file, len).unwrap_or(false)
+        let len = found.size.min(identity::PREFIX as u64) as usize;
+        found.size <= file.size
+            && identity::same_start(open, &found.file, len).unwrap_or(false)
+            && Mark::at(&found.file, found.size).is_ok_and(|end| end.is_in(open))
     }
 
     /// Looks again at what was held back.

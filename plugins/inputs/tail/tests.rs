@@ -1,6 +1,7 @@
 //! The promises of `inputs.tail`, each with the pitfall that would break it.
 
 mod acknowledgement;
+mod alike;
 mod config;
 mod harness;
 mod identity;
