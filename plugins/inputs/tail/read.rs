@@ -42,10 +42,13 @@ impl Loop {
             return None;
         }
         let file = self.files.get_mut(id)?;
-        if file.size < file.read.offset || (file.read.offset == 0 && file.size < known) {
+        let shorter = file.size < file.read.offset || (file.read.offset == 0 && file.size < known);
+        let rested = file.stride == 0; // it was at its end: it may have been rewritten since, to any size
+        if shorter || (rested && !self.is_still(id)) {
             self.truncated(id);
             return None;
         }
+        let file = self.files.get_mut(id)?;
         if file.unread() == 0 {
             self.at_end(id);
             return None;

@@ -139,10 +139,9 @@ impl Loop {
         }
         if meta.len() != file.size || modified != file.modified {
             let shrunk_unread = file.read.offset == 0 && meta.len() < file.size;
-            let behind = file.unread() > 0 || (file.prefix.len as usize) < PREFIX;
             file.grown = Instant::now();
             (file.size, file.modified) = (meta.len(), modified);
-            if shrunk_unread || (behind && !self.is_still(id)) {
+            if shrunk_unread || !self.is_still(id) {
                 return self.truncated(id);
             }
             return self.enqueue(id);
@@ -153,9 +152,9 @@ impl Loop {
         }
     }
 
-    /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but while it waits for memory
-    /// a file may be truncated more than once. Learns more of the file's beginning, by which a copy will be known.
-    fn is_still(&mut self, id: u64) -> bool {
+    /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but only of what is new, and
+    /// while it waits for memory a file may be truncated more than once. Learns more of the file's beginning, by which a copy will be known.
+    pub(super) fn is_still(&mut self, id: u64) -> bool {
         if !matches!(self.files.open(id, self.settings.max_open_files), Ok(true)) {
             return true; // reading says why it cannot be opened
         }

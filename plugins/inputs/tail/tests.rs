@@ -8,6 +8,7 @@ mod identity;
 mod kinds;
 mod links;
 mod load;
+mod overwritten;
 mod parts;
 mod recorded;
 mod restart;
