@@ -18,7 +18,8 @@ use super::access::explain;
 use super::discover::Walk;
 use super::files::{Found, Life, Refusal, Tailed};
 use super::identity::{self, Inode, Mark};
-use super::positions::{self, Positions, Record};
+use super::positions::{self, Positions};
+use super::record::Record;
 use super::service::Loop;
 use super::watch::What;
 

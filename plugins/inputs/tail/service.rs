@@ -19,7 +19,8 @@ use super::appear::Origin;
 use super::copies::Held;
 use super::files::Files;
 use super::ledger::Outcome;
-use super::positions::{Positions, Record, unix_seconds};
+use super::positions::{Positions, unix_seconds};
+use super::record::Record;
 use super::watch::Watch;
 
 /// A file that has not grown for this long is looked at less often.
@@ -131,6 +132,11 @@ impl Loop {
         if found.damaged > 0 {
             let path = settings.positions.display();
             tracing::warn!(%path, lines = found.damaged, "skipped damaged saved positions");
+        }
+        if let Some(aside) = found.aside {
+            let text = aside.explain(&settings.positions);
+            tracing::warn!("{text}");
+            out.counters.note("positions", text);
         }
         let (watch, watching) = Watch::new();
         let now = Instant::now();

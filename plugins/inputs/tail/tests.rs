@@ -13,5 +13,6 @@ mod parts;
 mod recorded;
 mod restart;
 mod rotation;
+mod saved;
 mod splitting;
 mod steps;

@@ -67,6 +67,7 @@ impl Steps {
             }
         }
         self.tail.take_receipts();
+        self.tail.positions.write().unwrap();
         lines
     }
 }
