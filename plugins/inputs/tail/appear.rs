@@ -49,7 +49,10 @@ impl Before {
     /// Whether a file came to be while the agent was stopped: then nobody has read any of it.
     fn came_meanwhile(&self, path: &Path, found: &Found, slack: Duration) -> bool {
         let born = found.file.metadata().and_then(|meta| meta.created()).ok();
-        let young = born.zip(self.written).is_some_and(|(born, written)| born + slack > written);
+        // A clock that went back since tells nothing: what is read twice is better than what is not read.
+        let young = born.zip(self.written).is_some_and(|(born, written)| {
+            born + slack > written || written > SystemTime::now() + slack
+        });
         self.existed && (self.names.contains(path) || young)
     }
 }

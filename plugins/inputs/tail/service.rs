@@ -284,10 +284,10 @@ impl Loop {
         }
     }
 
-    /// The time of the next line: now, but never again and never back, whatever the host's clock does.
+    /// The time of the next line.
     pub(super) fn time_ns(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.clock_ns.max(now.as_nanos() as i64)
+        next_time(self.clock_ns, now.as_nanos() as i64)
     }
 
     /// Waits for memory; `None` when reading is to stop first.
@@ -415,4 +415,10 @@ impl Loop {
             self.out.counters.clear_note(&path);
         }
     }
+}
+
+/// Now, but never again and never back, as lines of one read are a nanosecond apart. A clock that was set back by more than
+/// that can explain is believed: else lines would bear the time of before until it is there again.
+pub(super) fn next_time(last_ns: i64, now_ns: i64) -> i64 {
+    if last_ns > now_ns.saturating_add(1_000_000_000) { now_ns } else { last_ns.max(now_ns) }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
@@ -10,6 +11,7 @@ use super::parts::record;
 use super::steps::Steps;
 use crate::tail::positions::{Aside, Positions, unix_seconds};
 use crate::tail::record::Record;
+use crate::tail::service::next_time;
 
 const BEGINNING: &str = "start = \"beginning\"";
 
@@ -143,4 +145,25 @@ fn a_renamed_file_is_remembered_for_as_long_as_it_is_there() {
     positions.write().unwrap();
     let left: Vec<Inode> = open(&path).records().map(|record| record.inode).collect();
     assert_eq!(left, [inode]);
+}
+
+#[test]
+fn the_time_of_lines_never_goes_back_but_with_the_clock() {
+    assert_eq!(next_time(5, 9), 9);
+    assert_eq!(next_time(9, 5), 9, "lines of one read are a nanosecond apart");
+    let day = 86_400_000_000_000;
+    assert_eq!(next_time(3 * day, day), day, "the clock was set back");
+}
+
+#[tokio::test]
+async fn a_file_that_came_while_stopped_is_read_whole_when_the_clock_went_back() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..3));
+    let mut steps = Steps::new(&place, "*.log", "");
+    steps.poll().await;
+    drop(steps);
+    let log = fs::File::options().write(true).open(place.positions()).unwrap();
+    log.set_modified(SystemTime::now() + Duration::from_secs(86_400)).unwrap();
+    place.append("b.log", "new\n");
+    assert_eq!(Steps::new(&place, "*.log", "").poll().await, ["b.log: new"]);
 }
