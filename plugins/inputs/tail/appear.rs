@@ -166,7 +166,7 @@ impl Loop {
             if self.is_same(id, &found.file, path) {
                 return self.found_again(id, path);
             }
-            self.files.remove(id); // gone unseen, and its inode is in use again
+            self.forget_file(id); // gone unseen, and its inode is in use again
         }
         if let Some(record) = self.positions.get(found.inode).cloned() {
             return self.resume_at(found, &record);

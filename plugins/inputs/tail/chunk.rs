@@ -87,6 +87,7 @@ impl Tailed {
         if begin.is_some_and(|begin| Digest::of(begin) != self.prefix) {
             return Ok(Taken::Another); // truncated before any of it was read
         }
+        self.seen = self.size;
         let capacity = buffer.capacity();
         let chunk = Bytes::from(buffer);
         let end = self.read.offset + (chunk.len() - tail) as u64;

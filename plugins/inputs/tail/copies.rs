@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::appear::Origin;
 use super::discover::may_be_copy;
-use super::files::{Found, Life, Refusal};
-use super::identity::{self, Digest, Mark};
+use super::files::{Found, Life, Refusal, Tailed, open_regular};
+use super::identity::{self, Digest, Inode, Mark};
 use super::ledger::Ledger;
 use super::service::Loop;
 
@@ -96,40 +96,69 @@ impl Loop {
 
     /// A file is shorter than what was read of it, or other bytes stand there.
     pub(super) fn truncated(&mut self, id: u64) {
+        self.copied_over(id);
         let Some(file) = self.files.get_mut(id) else { return };
         let (path, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
-        let (prefix, mark, deleted) =
-            (file.prefix, file.read, matches!(file.life, Life::Deleted { .. }));
-        if deleted {
+        let (prefix, mark, seen) = (file.prefix, file.read, file.seen);
+        if matches!(file.life, Life::Deleted { .. }) {
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
             file.ledger = Ledger::new(Mark::default());
+            self.lose(&path, seen.saturating_sub(mark.offset));
             return self.enqueue(id);
         }
         tracing::info!(path = %path.display(), "the file was truncated");
         let copy = self.find_copy(&path, prefix, mark);
+        let left = copy.as_ref().map_or(mark.offset, |copy| copy.size);
+        self.lose(&path, seen.saturating_sub(left));
         let before = copy.map(|copy| {
-            let copied = copy.path.clone();
-            self.held.retain(|held| held.path != copied);
-            let life = self.life_at(&copied);
-            self.files.retarget(id, copy);
-            if let Some(file) = self.files.get_mut(id) {
-                file.life = life;
-            }
-            self.record(id);
-            self.watch_file(&copied, id);
-            self.enqueue(id);
+            self.finish_in(id, copy);
             id
         });
         if before.is_none() {
             self.files.remove(id);
         }
         self.positions.forget(inode);
+        if path != name {
+            // It was a copy or a renamed file itself: what is copied over it is no part of its stream.
+            if self.leads_nowhere(&path) && self.settings.globs.matches(&path) {
+                self.appear(&path, Origin::Later);
+            }
+            return;
+        }
         match Found::open(&path, &name) {
             Ok(found) => {
                 self.follow(found, Mark::default(), before);
             }
             Err(Refusal::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(refusal) => self.refuse(&path, &refusal),
+        }
+    }
+
+    /// The rest of a truncated file is in its copy.
+    fn finish_in(&mut self, id: u64, copy: Found) {
+        let path = copy.path.clone();
+        self.held.retain(|held| held.path != path);
+        let life = self.life_at(&path);
+        self.files.retarget(id, copy);
+        if let Some(file) = self.files.get_mut(id) {
+            file.life = life;
+        }
+        self.record(id);
+        self.watch_file(&path, id);
+        self.enqueue(id);
+    }
+
+    /// Earlier copies of a truncated file that are copied over: each may be its copy again.
+    fn copied_over(&mut self, original: u64) {
+        let Some(path) = self.files.get(original).map(|file| &file.path) else { return };
+        let is_over = |file: &&Tailed| {
+            let open = open_regular(&file.path).ok();
+            open.is_some_and(|(open, meta)| Inode::of(&meta) == file.inode && !file.is_in(&open))
+        };
+        let copies = self.files.iter().filter(|file| &file.name == path && &file.path != path);
+        let over: Vec<u64> = copies.filter(is_over).map(|file| file.id).collect();
+        for id in over {
+            self.truncated(id);
         }
     }
 
@@ -148,10 +177,12 @@ impl Loop {
             let Ok(found) = Found::open(&path, original) else { continue };
             let record = self.positions.get(found.inode);
             let known = record.is_some_and(|record| record.is_in(&found.file));
+            // The beginning may have been learnt after a short copy was made.
+            let short = mark.offset > 0 && found.size < u64::from(prefix.len);
             let fits = self.files.by_inode(found.inode).is_none()
                 && !known
                 && found.size >= mark.offset
-                && identity::has_prefix(&found.file, prefix)
+                && (short || identity::has_prefix(&found.file, prefix))
                 && mark.is_in(&found.file);
             if fits && best.as_ref().is_none_or(|best| best.modified < found.modified) {
                 best = Some(found);

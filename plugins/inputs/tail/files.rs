@@ -41,6 +41,8 @@ pub(super) struct Tailed {
     pub(super) ledger: Ledger,
     /// As of the last look.
     pub(super) size: u64,
+    /// As of the last look that proved it to be the same file.
+    pub(super) seen: u64,
     pub(super) modified: Option<SystemTime>,
     /// There is no line end between `read` and here.
     pub(super) scanned: u64,
@@ -80,6 +82,7 @@ impl Tailed {
             read: mark,
             ledger: Ledger::new(mark),
             size,
+            seen: size,
             modified,
             scanned: 0,
             stride: 0,
@@ -308,8 +311,8 @@ impl Files {
             self.by_inode.remove(&file.inode);
         }
         file.inode = found.inode;
-        file.size = found.size;
-        file.modified = found.modified;
+        (file.size, file.seen) = (found.size, found.size);
+        (file.modified, file.prefix) = (found.modified, found.prefix);
         if file.file.replace(found.file).is_none() {
             self.open.push_back(id);
         }

@@ -2,6 +2,7 @@
 //! it pins too much of the disk; what is not read is counted.
 
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use tokio::time::Instant;
 
@@ -20,12 +21,22 @@ impl Loop {
             self.enqueue(id);
             return;
         }
-        let (bytes, path) = (file.unread(), file.path.display().to_string());
-        if bytes > 0 {
-            tracing::warn!(%path, bytes, "deleted before it was read");
-            self.out.counters.drop_events("source_gone", 1); // one at least: nobody can count them now
+        self.forget_file(id);
+    }
+
+    /// A file is gone with what was not read of it.
+    pub(super) fn forget_file(&mut self, id: u64) {
+        if let Some(file) = self.files.remove(id) {
+            self.lose(&file.path, file.unread());
         }
-        self.files.remove(id);
+    }
+
+    /// Counts what was seen and is gone: one event at least, nobody can count them now.
+    pub(super) fn lose(&self, path: &Path, bytes: u64) {
+        if bytes > 0 {
+            tracing::warn!(path = %path.display(), bytes, "deleted or cut off before it was read");
+            self.out.counters.drop_events("source_gone", 1);
+        }
     }
 
     /// Lets go of a file that has left and is read to its end.

@@ -163,6 +163,7 @@ impl Loop {
         if !identity::has_prefix(open, file.prefix) || !file.read.is_in(open) {
             return false;
         }
+        file.seen = file.size;
         if (file.prefix.len as usize) < PREFIX
             && let Ok(prefix) = identity::prefix(open)
             && prefix.len > file.prefix.len

@@ -36,3 +36,88 @@ async fn a_file_that_grew_again_to_the_same_bytes_at_the_position_is_known_by_it
     let lines = steps.look().await;
     assert_eq!((lines.len(), lines[0].as_str()), (303, "a.log: Sunday"));
 }
+
+/// copytruncate to the same name each time, the copy overwritten in place.
+async fn copied_over(pattern: &str, look_between: bool) {
+    let place = Place::new();
+    place.append("a.log", "0\n");
+    let mut steps = Steps::new(&place, pattern, BEGINNING);
+    let mut lines = steps.poll().await;
+    for round in 1..4 {
+        place.append("a.log", format!("{round} before\n"));
+        place.copy("a.log", "a.log.1");
+        if look_between {
+            lines.extend(steps.look().await);
+        }
+        place.truncate("a.log");
+        if look_between {
+            lines.extend(steps.look().await);
+        }
+        place.append("a.log", format!("{round} after\n"));
+        lines.extend(steps.look().await);
+    }
+    lines.extend(steps.look().await);
+    let mut wanted = vec!["a.log: 0".to_owned()];
+    for round in 1..4 {
+        wanted.extend([format!("a.log: {round} before"), format!("a.log: {round} after")]);
+    }
+    assert_eq!(lines, wanted, "{pattern} {look_between}");
+    assert!(steps.counters.drops().is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_that_is_copied_over_is_read_once() {
+    for look_between in [false, true] {
+        copied_over("a.log", look_between).await;
+        copied_over("a.log*", look_between).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_and_then_cut_off_is_counted() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    let mut steps = Steps::new(&place, "a.log", BEGINNING);
+    steps.poll().await;
+    place.append("a.log", "two\nthree\n");
+    steps.notice(); // and there is no memory to read it
+    place.truncate("a.log");
+    place.append("a.log", "4\n");
+    assert_eq!(steps.look().await, ["a.log: 4"]);
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1));
+    place.truncate("a.log");
+    place.append("a.log", "a longer line\n");
+    assert_eq!(steps.look().await, ["a.log: a longer line"]);
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1), "all was read");
+}
+
+#[tokio::test]
+async fn what_was_written_after_the_copy_was_made_and_cut_off_is_counted() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    let mut steps = Steps::new(&place, "a.log", BEGINNING);
+    steps.poll().await;
+    place.append("a.log", "two\n");
+    place.copy("a.log", "a.log.1");
+    place.append("a.log", "three\n");
+    steps.notice();
+    place.truncate("a.log");
+    place.append("a.log", "4\n");
+    assert_eq!(steps.look().await, ["a.log: two", "a.log: 4"]);
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1));
+}
+
+#[tokio::test]
+async fn what_was_seen_of_a_file_whose_inode_is_used_again_is_counted() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    place.append("z.log", "z\n");
+    let options = format!("{BEGINNING}\nmax_open_files = 1");
+    let mut steps = Steps::new(&place, "*.log", &options);
+    steps.notice();
+    place.reuse("a.log", "b.log", "other\n");
+    let mut lines = steps.look().await;
+    lines.sort();
+    assert_eq!(lines, ["b.log: other", "z.log: z"]);
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1));
+}
