@@ -71,10 +71,13 @@ impl Loop {
         }
         let mut found: Vec<(Found, Mark)> = Vec::new();
         for record in moved {
-            let Some(folder) = record.path.parent() else { continue };
-            let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
-            let Some(path) = inodes.get(&record.inode) else { continue };
-            let Ok(file) = Found::open(path, &record.path) else { continue };
+            let places = self.places(&record.path);
+            let path = places.iter().filter_map(|place| place.parent()).find_map(|folder| {
+                let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
+                inodes.get(&record.inode).cloned()
+            });
+            let Some(path) = path else { continue };
+            let Ok(file) = Found::open(&path, &record.path) else { continue };
             if record.prefix.len > 0 && record.is_in(&file.file) {
                 found.push((file, record.mark));
             }
@@ -271,6 +274,16 @@ impl Loop {
             self.links.insert(target.clone(), path.to_owned());
             self.files.alias(target, id);
         }
+    }
+
+    /// A path, and what it links or linked to: rotated files and copies lie beside either.
+    pub(super) fn places(&self, path: &Path) -> Vec<PathBuf> {
+        let before = self.links.iter().filter(|(_, link)| *link == path).map(|(target, _)| target);
+        let mut places: Vec<PathBuf> = before.cloned().chain(fs::canonicalize(path)).collect();
+        places.push(path.to_owned());
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// What a path makes of the file that it leads to.

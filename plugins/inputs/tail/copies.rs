@@ -35,12 +35,14 @@ impl Loop {
             return false; // it takes the place of a file that left
         }
         let now = Instant::now();
-        let originals: Vec<u64> = self
-            .files
-            .iter()
-            .filter(|file| file.read.offset > 0 && may_be_copy(&found.path, &file.path))
-            .map(|file| file.id)
-            .collect();
+        let linked = self.links.iter().filter(|(target, _)| may_be_copy(&found.path, target));
+        let linked: Vec<&PathBuf> = linked.map(|(_, link)| link).collect();
+        let is_original = |file: &&Tailed| {
+            let named = may_be_copy(&found.path, &file.path) || linked.contains(&&file.path);
+            named && file.read.offset > 0
+        };
+        let originals = self.files.iter().filter(is_original).map(|file| file.id);
+        let originals: Vec<u64> = originals.collect();
         for id in originals {
             self.check(id); // it may be truncated by now, and has then claimed the copy
             if self.files.by_inode(found.inode).is_some() {
@@ -162,18 +164,20 @@ impl Loop {
         }
     }
 
-    /// The copy of a truncated file: beside it, beginning with the same bytes, with the same bytes before the position,
+    /// The copy of a truncated file: beside it or what it links to, beginning with the same bytes, with the same bytes before the position,
     /// and followed by nobody. The newest, if there are several.
     pub(super) fn find_copy(&self, original: &Path, prefix: Digest, mark: Mark) -> Option<Found> {
         if prefix.len == 0 {
             return None;
         }
         let mut best: Option<Found> = None;
-        for entry in fs::read_dir(original.parent()?).ok()?.flatten() {
-            let path = entry.path();
-            if !may_be_copy(&path, original) {
-                continue;
-            }
+        let places = self.places(original);
+        let beside = places.iter().filter_map(|place| Some((place, place.parent()?)));
+        let entries = beside.flat_map(|(place, folder)| {
+            let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path());
+            paths.filter(|path| may_be_copy(path, place))
+        });
+        for path in entries {
             let Ok(found) = Found::open(&path, original) else { continue };
             let record = self.positions.get(found.inode);
             let known = record.is_some_and(|record| record.is_in(&found.file));

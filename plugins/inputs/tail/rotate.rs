@@ -181,6 +181,7 @@ impl Loop {
         let other = self.files.another_path(id, |path| {
             path != old && self.settings.globs.matches(path) && leads_to(path, inode)
         });
+        let places = self.places(&old);
         let Some(file) = self.files.get_mut(id) else { return };
         let place = match &file.file {
             Some(open) => match open.metadata() {
@@ -197,7 +198,10 @@ impl Loop {
                 Err(_) => None,
             },
             None => other
-                .or_else(|| inodes_in(old.parent()?).remove(&inode))
+                .or_else(|| {
+                    let mut folders = places.iter().filter_map(|place| place.parent());
+                    folders.find_map(|folder| inodes_in(folder).remove(&inode))
+                })
                 .filter(|path| Found::open(path, path).is_ok_and(|found| file.is_in(&found.file))),
         };
         self.files.forget_path(&old, id);

@@ -92,3 +92,70 @@ async fn links_that_are_gone_are_forgotten() {
     }
     assert_eq!(steps.tail.links.len(), 1);
 }
+
+fn linked() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("data")).unwrap();
+    place.append("data/0.txt", "one\n");
+    symlink(place.path("data/0.txt"), place.path("a.log")).unwrap();
+    place
+}
+
+#[tokio::test]
+async fn the_copy_of_a_link_s_target_is_found_beside_the_target() {
+    for stopped in [false, true] {
+        let place = linked();
+        let mut steps = Steps::new(&place, "a.log", BEGINNING);
+        assert_eq!(steps.poll().await, ["a.log: one"]);
+        if stopped {
+            drop(steps);
+            steps = Steps::new(&Place::new(), "none", "");
+        }
+        place.append("data/0.txt", "two\n");
+        place.copy("data/0.txt", "data/0.txt.1");
+        place.truncate("data/0.txt");
+        place.append("data/0.txt", "3\n");
+        if stopped {
+            steps = Steps::new(&place, "a.log", "");
+        }
+        assert_eq!(steps.look().await, ["a.log: two", "a.log: 3"], "stopped: {stopped}");
+    }
+}
+
+#[tokio::test]
+async fn the_target_of_a_link_may_be_rotated_while_the_agent_is_stopped() {
+    let place = linked();
+    Steps::new(&place, "a.log", BEGINNING).poll().await;
+    place.append("data/0.txt", "two\n");
+    place.rename("data/0.txt", "data/0.txt.1");
+    place.append("data/0.txt", "three\n");
+    let mut steps = Steps::new(&place, "a.log", "");
+    assert_eq!(steps.poll().await, ["a.log: two", "a.log: three"]);
+}
+
+#[tokio::test]
+async fn the_target_of_a_link_may_be_rotated_while_it_is_closed_and_unseen() {
+    let place = linked();
+    place.append("z.log", "z\n");
+    let options = format!("{BEGINNING}\nmax_open_files = 1");
+    let mut steps = Steps::new(&place, "*.log", &options);
+    assert_eq!(steps.poll().await.len(), 2);
+    place.append("data/0.txt", "two\n");
+    place.rename("data/0.txt", "data/0.txt.1");
+    place.append("data/0.txt", "three\n");
+    steps.tail.watch.drain(|_| {}); // the notifications are lost
+    assert_eq!(steps.poll().await, ["a.log: two", "a.log: three"]);
+}
+
+#[tokio::test]
+async fn a_copy_that_matches_beside_a_link_s_target_is_held_back() {
+    let place = linked();
+    let mut steps = Steps::new(&place, "{a.log,data/*}", BEGINNING);
+    assert_eq!(steps.poll().await, ["a.log: one"]);
+    place.copy("data/0.txt", "data/0.txt.1");
+    assert_eq!(steps.look().await, [""; 0]);
+    place.truncate("data/0.txt");
+    assert_eq!(steps.look().await, [""; 0]);
+    place.append("data/0.txt", "2\n");
+    assert_eq!(steps.look().await, ["a.log: 2"]);
+}
