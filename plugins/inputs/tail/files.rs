@@ -143,6 +143,9 @@ impl Found {
     /// Opens and looks, without ever waiting for a writer of a FIFO. `Err` with a reason for people.
     pub(super) fn open(path: &Path, name: &Path) -> Result<Self, Refusal> {
         let (file, meta) = open_regular(path)?;
+        if let Some(what) = super::identity::compression(&file).map_err(Refusal::Failed)? {
+            return Err(Refusal::Kind(what));
+        }
         let prefix = super::identity::prefix(&file).map_err(Refusal::Failed)?;
         Ok(Found {
             path: path.to_owned(),
@@ -159,7 +162,7 @@ impl Found {
 /// Why a path is not followed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is not a file.
+    /// It is not a file, or not one of lines.
     Kind(&'static str),
     /// The system says no.
     Failed(io::Error),

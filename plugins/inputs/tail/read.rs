@@ -48,6 +48,12 @@ impl Loop {
             self.truncated(id);
             return None;
         }
+        if let Some(what) = self.compressed(id) {
+            let file = self.files.remove(id)?;
+            self.positions.forget(file.inode);
+            self.refuse(&file.path, &Refusal::Kind(what));
+            return None;
+        }
         let file = self.files.get_mut(id)?;
         if file.unread() == 0 {
             self.at_end(id);
@@ -56,6 +62,12 @@ impl Loop {
         let bytes = file.wants(&self.settings);
         let events = file.events(bytes);
         Some((bytes, file.read.tail.len as usize + bytes + events * size_of::<Log>()))
+    }
+
+    /// What compressed a file that was empty when it was found.
+    fn compressed(&self, id: u64) -> Option<&'static str> {
+        let file = self.files.get(id).filter(|file| file.read.offset == 0)?;
+        identity::compression(file.file.as_ref()?).ok()?
     }
 
     /// Opens the file if it is not, and takes its size. `None`: it is not where it was.
@@ -110,6 +122,11 @@ impl Loop {
             Ok(Taken::Nothing { at_end: true }) => {
                 file.unfinished.get_or_insert_with(Instant::now);
                 self.at_end(id);
+            }
+            Ok(Taken::Hole(end)) => {
+                file.rewind(end);
+                self.out.counters.count("hole_skipped", 1);
+                self.enqueue(id);
             }
             Ok(Taken::Another) => self.truncated(id),
             Err(error) => self.cannot_read(id, &Refusal::Failed(error)),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::appear::{Origin, inodes_in};
 use super::files::{Found, Life, Refusal};
-use super::identity::{self, Inode, Mark, PREFIX};
+use super::identity::{self, Digest, Inode, Mark, PREFIX};
 use super::service::Loop;
 
 impl Loop {
@@ -160,6 +160,9 @@ impl Loop {
         }
         let Some(file) = self.files.get_mut(id) else { return true };
         let Some(open) = &file.file else { return true };
+        if file.prefix == Digest::ZEROS && file.read.offset == 0 {
+            file.prefix = Digest::default(); // it was made beforehand, and is being filled
+        }
         if !identity::has_prefix(open, file.prefix) || !file.read.is_in(open) {
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod acknowledgement;
 mod alike;
+mod binary;
 mod config;
 mod harness;
 mod identity;
