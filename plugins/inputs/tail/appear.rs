@@ -119,7 +119,9 @@ impl Loop {
             self.appear(&path, origin);
         }
         for path in mended {
-            self.accept(&path);
+            if self.files.by_path(&path).is_none() {
+                self.accept(&path); // else reading says when it is mended: the file is followed where the globs do not look
+            }
         }
         self.links.retain(|target, link| match fs::canonicalize(&link) {
             Ok(now) => now == *target,

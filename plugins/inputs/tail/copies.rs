@@ -13,7 +13,6 @@ use super::appear::Origin;
 use super::discover::may_be_copy;
 use super::files::{Found, Life, Refusal, Tailed, open_regular};
 use super::identity::{self, Digest, Inode, Mark};
-use super::ledger::Ledger;
 use super::service::Loop;
 
 /// A new file that may be the copy of a followed one, made by copytruncate.
@@ -104,7 +103,7 @@ impl Loop {
         let (prefix, mark, seen) = (file.prefix, file.read, file.seen);
         if matches!(file.life, Life::Deleted { .. }) {
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
-            file.ledger = Ledger::new(Mark::default());
+            file.ledger.restart();
             self.lose(&path, seen.saturating_sub(mark.offset));
             return self.enqueue(id);
         }
@@ -164,8 +163,8 @@ impl Loop {
         }
     }
 
-    /// The copy of a truncated file: beside it or what it links to, beginning with the same bytes, with the same bytes before the position,
-    /// and followed by nobody. The newest, if there are several.
+    /// The copy of a truncated file: beside it or what it links to, beginning with the same bytes, with the same bytes before
+    /// the position, and followed by nobody. The newest, if there are several.
     pub(super) fn find_copy(&self, original: &Path, prefix: Digest, mark: Mark) -> Option<Found> {
         if prefix.len == 0 {
             return None;

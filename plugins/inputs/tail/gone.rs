@@ -9,6 +9,9 @@ use tokio::time::Instant;
 use super::files::Life;
 use super::service::Loop;
 
+/// Lines are counted in so much of what is given up, and estimated from it: other files wait meanwhile.
+const COUNTED_BYTES: u64 = 64 << 20;
+
 impl Loop {
     /// Nothing leads to a file but our descriptor, if that.
     pub(super) fn deleted(&mut self, id: u64) {
@@ -88,14 +91,19 @@ impl Loop {
         let Some(open) = &file.file else { return };
         let mut lines = 0;
         let mut offset = file.read.offset;
+        let stop = offset + COUNTED_BYTES;
         let mut bytes = vec![0; 64 << 10];
-        while let Ok(len) = open.read_at(&mut bytes, offset)
+        while offset < stop
+            && let Ok(len) = open.read_at(&mut bytes, offset)
             && len > 0
         {
             lines += memchr::memchr_iter(b'\n', &bytes[..len]).count() as u64;
             offset += len as u64;
         }
-        if offset > file.read.offset {
+        let counted = offset - file.read.offset;
+        if counted > 0 {
+            let share = file.unread().max(counted) as f64 / counted as f64;
+            let lines = (lines as f64 * share).round() as u64;
             let path = file.path.display();
             tracing::warn!(%path, lines, "gave up a deleted file before it was read");
             self.out.counters.drop_events("source_gone", lines.max(1));

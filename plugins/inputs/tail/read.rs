@@ -10,7 +10,8 @@ use super::chunk::{Ask, Lines, MIN_EVENTS, Taken};
 use super::files::{Life, Refusal};
 use super::identity::{self, PREFIX};
 use super::lines::Ending;
-use super::service::{Loop, Resolved};
+use super::receipts::Resolved;
+use super::service::Loop;
 
 impl Loop {
     /// Reads one chunk of a file and sends it.
@@ -181,8 +182,11 @@ impl Loop {
     pub(super) fn ending(&self, id: u64) -> Option<Ending> {
         let file = self.files.get(id)?;
         let still = file.grown.elapsed();
-        let left = !matches!(file.life, Life::Live);
-        if (left && still >= self.settings.timing.quiet)
+        // The writer of a file that left has gone on to the next one, if there is one.
+        let timing = self.settings.timing;
+        let succeeded = self.files.by_name(&file.name) != Some(id);
+        let quiet = if succeeded { timing.quiet } else { timing.deleted_quiet };
+        if (file.life != Life::Live && still >= quiet)
             || self.settings.idle_flush.is_some_and(|wait| still >= wait)
         {
             Some(Ending::All)

@@ -153,7 +153,8 @@ impl Loop {
     }
 
     /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but only of what is new, and
-    /// while it waits for memory a file may be truncated more than once. Learns more of the file's beginning, by which a copy will be known.
+    /// while it waits for memory a file may be truncated more than once. Learns more of the file's beginning, by which a copy
+    /// will be known.
     pub(super) fn is_still(&mut self, id: u64) -> bool {
         if !matches!(self.files.open(id, self.settings.max_open_files), Ok(true)) {
             return true; // reading says why it cannot be opened

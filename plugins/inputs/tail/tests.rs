@@ -7,6 +7,7 @@ mod config;
 mod harness;
 mod identity;
 mod kinds;
+mod leaving;
 mod links;
 mod load;
 mod overwritten;
