@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::Start;
 use super::access::explain;
-use super::discover::Walk;
+use super::discover::{Walk, may_be_copy};
 use super::files::{Found, Life, Refusal, Tailed};
+use super::gone;
 use super::identity::{self, Inode, Mark};
 use super::positions::{self, Positions};
 use super::record::Record;
@@ -76,7 +77,10 @@ impl Loop {
                 let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
                 inodes.get(&record.inode).cloned()
             });
-            let Some(path) = path else { continue };
+            let Some(path) = path else {
+                self.compressed_meanwhile(&record, &places);
+                continue;
+            };
             let Ok(file) = Found::open(&path, &record.path) else { continue };
             if record.prefix.len > 0 && record.is_in(&file.file) {
                 found.push((file, record.mark));
@@ -86,6 +90,20 @@ impl Loop {
         found.sort_by_key(|(file, _)| file.modified);
         for (file, mark) in found {
             self.follow(file, mark, None);
+        }
+    }
+
+    /// Counts what was not read of a file that is gone and compressed since the positions were last written.
+    fn compressed_meanwhile(&mut self, record: &Record, places: &[PathBuf]) {
+        let beside = places.iter().flat_map(|place| beside(place));
+        let unread = |path: PathBuf| {
+            let modified = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+            let since = modified.zip(self.before.written).is_some_and(|(when, saved)| when > saved);
+            since.then(|| gone::unread_in_gzip(&path, record.mark.offset)).flatten()
+        };
+        if let Some(bytes) = beside.filter_map(unread).max() {
+            self.lose(&record.path, bytes);
+            self.positions.forget(record.inode);
         }
     }
 
@@ -216,6 +234,9 @@ impl Loop {
         }
         // Truncated while we were away, or the inode is used again: what was not read of it may be in a copy.
         let copy = self.find_copy(&record.path, record.prefix, record.mark);
+        if copy.is_none() {
+            self.compressed_meanwhile(record, &self.places(&record.path));
+        }
         let before = copy.map(|mut copy| {
             copy.name.clone_from(&record.path);
             self.follow(copy, record.mark, None)
@@ -315,6 +336,13 @@ impl Loop {
             self.out.counters.clear_note(&path.to_string_lossy());
         }
     }
+}
+
+/// What lies beside a file and may be a copy of it, by name.
+pub(super) fn beside(original: &Path) -> impl Iterator<Item = PathBuf> {
+    let listed = original.parent().map(fs::read_dir);
+    let paths = listed.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    paths.filter(move |path| may_be_copy(path, original))
 }
 
 /// Every regular file of a folder, by inode.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
-use super::appear::Origin;
+use super::appear::{Origin, beside};
 use super::discover::may_be_copy;
 use super::files::{Found, Life, Refusal, Tailed, open_regular};
 use super::identity::{self, Digest, Inode, Mark};
@@ -171,12 +171,7 @@ impl Loop {
         }
         let mut best: Option<Found> = None;
         let places = self.places(original);
-        let beside = places.iter().filter_map(|place| Some((place, place.parent()?)));
-        let entries = beside.flat_map(|(place, folder)| {
-            let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path());
-            paths.filter(|path| may_be_copy(path, place))
-        });
-        for path in entries {
+        for path in places.iter().flat_map(|place| beside(place)) {
             let Ok(found) = Found::open(&path, original) else { continue };
             let record = self.positions.get(found.inode);
             let known = record.is_some_and(|record| record.is_in(&found.file));

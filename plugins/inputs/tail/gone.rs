@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::files::Life;
+use super::files::{Life, open_regular};
+use super::identity;
 use super::service::Loop;
 
 /// Lines are counted in so much of what is given up, and estimated from it: other files wait meanwhile.
@@ -109,4 +110,15 @@ impl Loop {
             self.out.counters.drop_events("source_gone", lines.max(1));
         }
     }
+}
+
+/// How much more than `offset` is in a file compressed by gzip, which says so in its last four bytes, modulo 4 GiB.
+pub(super) fn unread_in_gzip(path: &Path, offset: u64) -> Option<u64> {
+    let (file, meta) = open_regular(path).ok()?;
+    let (mut magic, mut length) = ([0; 3], [0; 4]);
+    file.read_exact_at(&mut magic, 0).ok()?;
+    file.read_exact_at(&mut length, meta.len().checked_sub(4)?).ok()?;
+    let unread = u32::from_le_bytes(length).wrapping_sub(offset as u32);
+    let longer = unread > 0 && unread < u32::MAX / 2;
+    (magic == identity::GZIP && longer).then_some(u64::from(unread))
 }

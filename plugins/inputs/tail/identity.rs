@@ -13,6 +13,9 @@ pub(super) const PREFIX: usize = 1024;
 /// How many bytes before a position are remembered with it.
 pub(super) const TAIL: usize = 256;
 
+/// What a file compressed by gzip begins with.
+pub(super) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
@@ -117,7 +120,7 @@ pub(super) fn same_start(one: &File, other: &File, len: usize) -> io::Result<boo
 /// What compressed the file, as its first bytes say.
 pub(super) fn compression(file: &File) -> io::Result<Option<&'static str>> {
     const FORMATS: [(&[u8], &str); 4] = [
-        (b"\x1f\x8b\x08", "is compressed by gzip: lines cannot be read from it"),
+        (&GZIP, "is compressed by gzip: lines cannot be read from it"),
         (b"\x28\xb5\x2f\xfd", "is compressed by zstd: lines cannot be read from it"),
         (b"\xfd7zXZ\0", "is compressed by xz: lines cannot be read from it"),
         (b"1AY&SY", "is compressed by bzip2: lines cannot be read from it"), // after "BZh" and a digit
