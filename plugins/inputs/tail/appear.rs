@@ -94,7 +94,7 @@ impl Loop {
     }
 
     /// Counts what was not read of a file that is gone and compressed since the positions were last written.
-    fn compressed_meanwhile(&mut self, record: &Record, places: &[PathBuf]) {
+    fn compressed_meanwhile(&self, record: &Record, places: &[PathBuf]) {
         let beside = places.iter().flat_map(|place| beside(place));
         let unread = |path: PathBuf| {
             let modified = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
@@ -103,7 +103,6 @@ impl Loop {
         };
         if let Some(bytes) = beside.filter_map(unread).max() {
             self.lose(&record.path, bytes);
-            self.positions.forget(record.inode);
         }
     }
 

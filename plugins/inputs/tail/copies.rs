@@ -78,8 +78,7 @@ impl Loop {
         let Some(file) = self.files.get(original) else { return false };
         let Some(open) = &file.file else { return false };
         let len = found.size.min(identity::PREFIX as u64) as usize;
-        found.size <= file.size
-            && identity::same_start(open, &found.file, len).unwrap_or(false)
+        identity::same_start(open, &found.file, len).unwrap_or(false)
             && Mark::at(&found.file, found.size).is_ok_and(|end| end.is_in(open))
     }
 

@@ -18,8 +18,6 @@ async fn a_rotated_file_that_is_compressed_is_finished_and_not_read_again() {
     steps.poll().await;
     place.append("a.log", "two\n");
     place.rename("a.log", "a.log.1");
-    place.append("a.log.1.gz", "");
-    steps.notice(); // it is there before it is written
     place.append("a.log.1.gz", GZIP);
     place.remove("a.log.1");
     place.append("a.log", "three\n");
@@ -56,6 +54,18 @@ async fn a_compressed_file_is_refused_whatever_its_name_and_read_once_it_is_text
     place.append("xz", "text\n");
     assert_eq!(steps.look().await, ["xz: text"]);
     assert_eq!(steps.counters.notes().len(), 3);
+}
+
+#[tokio::test]
+async fn a_file_that_was_followed_before_compressed_data_came_is_let_go() {
+    let place = Place::new();
+    place.append("a.log", "");
+    let mut steps = Steps::new(&place, "*", ALL);
+    place.append("a.log", GZIP);
+    assert_eq!(steps.notified().await, [""; 0]);
+    assert_eq!(steps.counters.notes().len(), 1);
+    assert_eq!(steps.look().await, [""; 0]);
+    assert_eq!(steps.counters.notes().len(), 1);
 }
 
 /// A writer that goes on at its old offset in a file that was truncated: what is before is a hole.

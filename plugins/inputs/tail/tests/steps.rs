@@ -56,9 +56,19 @@ impl Steps {
         self.read().await
     }
 
+    /// Reads what notifications say, as between two polls.
+    pub(super) async fn notified(&mut self) -> Vec<String> {
+        self.tail.follow_changes();
+        self.read_ready().await
+    }
+
     async fn read(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
         self.tail.poll(Instant::now());
+        self.read_ready().await
+    }
+
+    async fn read_ready(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
         while let Some(id) = self.tail.ready.pop_front() {
             self.tail.read(id).await;
             while let Ok(batch) = self.lane.try_recv() {
