@@ -96,12 +96,19 @@ impl Loop {
 
     /// A file is shorter than what was read of it, or other bytes stand there.
     pub(super) fn truncated(&mut self, id: u64) {
-        self.copied_over(id);
-        let Some(file) = self.files.get_mut(id) else { return };
-        let (path, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
+        let Some(file) = self.files.get(id) else { return };
+        let path = file.path.clone();
+        if path == file.name {
+            self.copied_over(&path); // else files that changed places would be each other's copies
+        }
+        let Some(file) = self.files.get_mut(id).filter(|file| file.path == path) else {
+            return; // that was found meanwhile, and the rest is in the copy
+        };
+        let (name, inode) = (file.name.clone(), file.inode);
         let (prefix, mark, seen) = (file.prefix, file.read, file.seen);
         if matches!(file.life, Life::Deleted { .. }) {
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
+            (file.prefix, file.seen) = (Digest::default(), 0);
             file.ledger.restart();
             self.lose(&path, seen.saturating_sub(mark.offset));
             return self.enqueue(id);
@@ -148,14 +155,14 @@ impl Loop {
         self.enqueue(id);
     }
 
-    /// Earlier copies of a truncated file that are copied over: each may be its copy again.
-    fn copied_over(&mut self, original: u64) {
-        let Some(path) = self.files.get(original).map(|file| &file.path) else { return };
+    /// Earlier copies of the file at this path that are copied over: each may be its copy again.
+    fn copied_over(&mut self, original: &Path) {
         let is_over = |file: &&Tailed| {
             let open = open_regular(&file.path).ok();
             open.is_some_and(|(open, meta)| Inode::of(&meta) == file.inode && !file.is_in(&open))
         };
-        let copies = self.files.iter().filter(|file| &file.name == path && &file.path != path);
+        let copies =
+            self.files.iter().filter(|file| file.name == original && file.path != original);
         let over: Vec<u64> = copies.filter(is_over).map(|file| file.id).collect();
         for id in over {
             self.truncated(id);

@@ -1,8 +1,10 @@
 //! Files whose bytes are changed in place: rewritten, truncated, copied over.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::time::Duration;
 
-use super::harness::Place;
+use super::harness::{Place, numbered};
 use super::steps::Steps;
 use crate::tail::appear::Origin;
 
@@ -72,6 +74,64 @@ async fn a_copy_that_is_copied_over_is_read_once() {
         copied_over("a.log", look_between).await;
         copied_over("a.log*", look_between).await;
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_copied_over_is_read_once_whichever_is_looked_at_first() {
+    for pattern in ["a.log", "a.log*"] {
+        let place = Place::new();
+        place.append("a.log", "0\n");
+        let mut steps = Steps::new(&place, pattern, BEGINNING);
+        steps.poll().await;
+        for round in 1..4 {
+            place.append("a.log", format!("{round} before\n"));
+            place.copy("a.log", "a.log.1");
+            place.truncate("a.log");
+            let original = steps.tail.files.by_path(&place.path("a.log")).unwrap();
+            steps.tail.check(original);
+            place.append("a.log", format!("{round} after\n"));
+            let wanted = ["before", "after"].map(|when| format!("a.log: {round} {when}"));
+            assert_eq!(steps.look().await, wanted, "{pattern}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_changed_places_may_both_be_truncated() {
+    let place = Place::new();
+    for name in ["a.log", "b.log"] {
+        place.append(name, "one\ntwo\n");
+    }
+    let mut steps = Steps::new(&place, "*.log", BEGINNING);
+    steps.poll().await;
+    place.rename("a.log", "c.log");
+    place.rename("b.log", "a.log");
+    place.rename("c.log", "b.log");
+    assert_eq!(steps.look().await, [""; 0]);
+    for name in ["a.log", "b.log"] {
+        place.truncate(name);
+        place.append(name, "3\n");
+    }
+    let mut lines = steps.look().await;
+    lines.sort();
+    assert_eq!(lines, ["a.log: 3", "b.log: 3"]);
+}
+
+#[tokio::test]
+async fn a_deleted_file_that_its_writer_truncates_is_read_anew_once() {
+    let place = Place::new();
+    place.append("a.log", numbered(0..300));
+    let mut steps = Steps::new(&place, "a.log", BEGINNING);
+    steps.poll().await;
+    let mut writer = File::options().append(true).open(place.path("a.log")).unwrap();
+    place.remove("a.log");
+    steps.look().await;
+    writer.set_len(0).unwrap();
+    writer.write_all(b"new\n").unwrap();
+    assert_eq!(steps.look().await, ["a.log: new"]);
+    writer.write_all(b"more\n").unwrap();
+    assert_eq!(steps.look().await, ["a.log: more"]);
+    assert!(steps.counters.drops().is_empty());
 }
 
 #[tokio::test]
