@@ -38,7 +38,7 @@ impl Loop {
         let linked: Vec<&PathBuf> = linked.map(|(_, link)| link).collect();
         let is_original = |file: &&Tailed| {
             let named = may_be_copy(&found.path, &file.path) || linked.contains(&&file.path);
-            named && file.read.offset > 0
+            named && file.prefix.len > 0
         };
         let originals = self.files.iter().filter(is_original).map(|file| file.id);
         let originals: Vec<u64> = originals.collect();
@@ -96,35 +96,21 @@ impl Loop {
 
     /// A file is shorter than what was read of it, or other bytes stand there.
     pub(super) fn truncated(&mut self, id: u64) {
-        let Some(file) = self.files.get(id) else { return };
-        let path = file.path.clone();
-        if path == file.name {
-            self.copied_over(&path); // else files that changed places would be each other's copies
-        }
-        let Some(file) = self.files.get_mut(id).filter(|file| file.path == path) else {
-            return; // that was found meanwhile, and the rest is in the copy
-        };
-        let (name, inode) = (file.name.clone(), file.inode);
-        let (prefix, mark, seen) = (file.prefix, file.read, file.seen);
+        let Some(file) = self.files.get_mut(id) else { return };
+        let (path, name) = (file.path.clone(), file.name.clone());
         if matches!(file.life, Life::Deleted { .. }) {
+            let unread = file.seen.saturating_sub(file.read.offset);
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
             (file.prefix, file.seen) = (Digest::default(), 0);
             file.ledger.restart();
-            self.lose(&path, seen.saturating_sub(mark.offset));
+            self.lose(&path, unread);
             return self.enqueue(id);
         }
         tracing::info!(path = %path.display(), "the file was truncated");
-        let copy = self.find_copy(&path, prefix, mark);
-        let left = copy.as_ref().map_or(mark.offset, |copy| copy.size);
-        self.lose(&path, seen.saturating_sub(left));
-        let before = copy.map(|copy| {
-            self.finish_in(id, copy);
-            id
-        });
-        if before.is_none() {
-            self.files.remove(id);
+        if path == name {
+            self.copied_over(&path);
         }
-        self.positions.forget(inode);
+        let before = self.cut_off(id).then_some(id);
         if path != name {
             // It was a copy or a renamed file itself: what is copied over it is no part of its stream.
             if self.leads_nowhere(&path) && self.settings.globs.matches(&path) {
@@ -138,6 +124,26 @@ impl Loop {
             }
             Err(Refusal::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(refusal) => self.refuse(&path, &refusal),
+        }
+    }
+
+    /// What was not read of a truncated file is in its copy, or lost: whether there is one.
+    fn cut_off(&mut self, id: u64) -> bool {
+        let Some(file) = self.files.get(id) else { return false };
+        let (path, inode, mark, seen) = (file.path.clone(), file.inode, file.read, file.seen);
+        let copy = self.find_copy(&path, file.prefix, mark);
+        let left = copy.as_ref().map_or(mark.offset, |copy| copy.size);
+        self.lose(&path, seen.saturating_sub(left));
+        self.positions.forget(inode);
+        match copy {
+            Some(copy) => {
+                self.finish_in(id, copy);
+                true
+            }
+            None => {
+                self.files.remove(id);
+                false
+            }
         }
     }
 
@@ -155,7 +161,7 @@ impl Loop {
         self.enqueue(id);
     }
 
-    /// Earlier copies of the file at this path that are copied over: each may be its copy again.
+    /// Earlier copies of the file at this path, and renamed files, that are copied over: each may be its copy again.
     fn copied_over(&mut self, original: &Path) {
         let is_over = |file: &&Tailed| {
             let open = open_regular(&file.path).ok();
@@ -165,7 +171,7 @@ impl Loop {
             self.files.iter().filter(|file| file.name == original && file.path != original);
         let over: Vec<u64> = copies.filter(is_over).map(|file| file.id).collect();
         for id in over {
-            self.truncated(id);
+            self.cut_off(id);
         }
     }
 

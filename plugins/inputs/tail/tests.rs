@@ -15,6 +15,7 @@ mod parts;
 mod recorded;
 mod restart;
 mod rotation;
+mod rounds;
 mod saved;
 mod splitting;
 mod steps;

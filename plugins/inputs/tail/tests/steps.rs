@@ -42,6 +42,7 @@ impl Steps {
     pub(super) fn notice(&mut self) {
         self.tail.follow_changes();
         self.tail.poll(Instant::now());
+        self.tail.positions.write().unwrap();
     }
 
     /// Walks the globs, takes notice of what changed, and reads all there is: each line and the name of its file.
