@@ -167,7 +167,11 @@ fn each_line_once(pattern: &'static str, few_open: bool, rounds: Vec<Round>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 4, // each start of the agent waits for the disk
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn each_line_is_read_once_however_the_file_is_rotated(
