@@ -5,7 +5,7 @@
 //! copytruncate makes of a followed file is held back until it is known whether it is.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use super::Start;
 use super::access::explain;
 use super::discover::{Walk, may_be_copy};
 use super::files::{Found, Life, Refusal, Tailed};
+use super::gone;
 use super::identity::{self, Inode, Mark};
-use super::positions::{self, Positions, Record};
+use super::positions::{self, Positions};
+use super::record::Record;
 use super::service::Loop;
 use super::watch::What;
 
@@ -48,17 +50,12 @@ impl Before {
     /// Whether a file came to be while the agent was stopped: then nobody has read any of it.
     fn came_meanwhile(&self, path: &Path, found: &Found, slack: Duration) -> bool {
         let born = found.file.metadata().and_then(|meta| meta.created()).ok();
-        let young = born.zip(self.written).is_some_and(|(born, written)| born + slack > written);
+        // A clock that went back since tells nothing: what is read twice is better than what is not read.
+        let young = born.zip(self.written).is_some_and(|(born, written)| {
+            born + slack > written || written > SystemTime::now() + slack
+        });
         self.existed && (self.names.contains(path) || young)
     }
-}
-
-/// A new file that may be the copy of a followed one, made by copytruncate.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) path: PathBuf,
-    size: u64,
-    grown: Instant,
 }
 
 impl Loop {
@@ -75,11 +72,17 @@ impl Loop {
         }
         let mut found: Vec<(Found, Mark)> = Vec::new();
         for record in moved {
-            let Some(folder) = record.path.parent() else { continue };
-            let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
-            let Some(path) = inodes.get(&record.inode) else { continue };
-            let Ok(file) = Found::open(path, &record.path) else { continue };
-            if identity::has_prefix(&file.file, record.prefix) && record.mark.is_in(&file.file) {
+            let places = self.places(&record.path);
+            let path = places.iter().filter_map(|place| place.parent()).find_map(|folder| {
+                let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
+                inodes.get(&record.inode).cloned()
+            });
+            let Some(path) = path else {
+                self.compressed_meanwhile(&record, &places);
+                continue;
+            };
+            let Ok(file) = Found::open(&path, &record.path) else { continue };
+            if record.prefix.len > 0 && record.is_in(&file.file) {
                 found.push((file, record.mark));
             }
         }
@@ -87,6 +90,19 @@ impl Loop {
         found.sort_by_key(|(file, _)| file.modified);
         for (file, mark) in found {
             self.follow(file, mark, None);
+        }
+    }
+
+    /// Counts what was not read of a file that is gone and compressed since the positions were last written.
+    fn compressed_meanwhile(&self, record: &Record, places: &[PathBuf]) {
+        let beside = places.iter().flat_map(|place| beside(place));
+        let unread = |path: PathBuf| {
+            let modified = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+            let since = modified.zip(self.before.written).is_some_and(|(when, saved)| when > saved);
+            since.then(|| gone::unread_in_gzip(&path, record.mark.offset)).flatten()
+        };
+        if let Some(bytes) = beside.filter_map(unread).max() {
+            self.lose(&record.path, bytes);
         }
     }
 
@@ -104,7 +120,7 @@ impl Loop {
         let mut new: Vec<PathBuf> = Vec::new();
         for path in walk.paths {
             mended.remove(&path);
-            if self.files.by_path(&path).is_none() {
+            if self.leads_nowhere(&path) {
                 new.push(path);
             }
         }
@@ -120,8 +136,14 @@ impl Loop {
             self.appear(&path, origin);
         }
         for path in mended {
-            self.accept(&path);
+            if self.files.by_path(&path).is_none() {
+                self.accept(&path); // else reading says when it is mended: the file is followed where the globs do not look
+            }
         }
+        self.links.retain(|target, link| match fs::canonicalize(&link) {
+            Ok(now) => now == *target,
+            Err(_) => link.is_symlink(), // its target may come back
+        });
         if origin == Origin::Start {
             self.before = Before::default();
         }
@@ -163,10 +185,10 @@ impl Loop {
         };
         self.accept(path);
         if let Some(id) = self.files.by_inode(found.inode) {
-            if self.is_same(id, &found) {
+            if self.is_same(id, &found.file, path) {
                 return self.found_again(id, path);
             }
-            self.files.remove(id); // gone unseen, and its inode is in use again
+            self.forget_file(id); // gone unseen, and its inode is in use again
         }
         if let Some(record) = self.positions.get(found.inode).cloned() {
             return self.resume_at(found, &record);
@@ -181,9 +203,12 @@ impl Loop {
         self.follow(found, mark, None);
     }
 
-    fn is_same(&self, id: u64, found: &Found) -> bool {
+    /// Whether a file with the inode of a followed one is that file. An open one keeps its inode; of one that was empty
+    /// only the path tells.
+    pub(super) fn is_same(&self, id: u64, found: &File, path: &Path) -> bool {
         self.files.get(id).is_some_and(|file| {
-            file.file.is_some() || identity::has_prefix(&found.file, file.prefix)
+            let empty_there = file.prefix.len == 0 && file.path == path;
+            file.file.is_some() || empty_there || file.is_in(found)
         })
     }
 
@@ -200,14 +225,17 @@ impl Loop {
 
     /// The saved positions know this inode.
     fn resume_at(&mut self, mut found: Found, record: &Record) {
-        let same = identity::has_prefix(&found.file, record.prefix);
-        if same && record.mark.is_in(&found.file) {
+        let told = record.prefix.len > 0 || record.path == found.path;
+        if told && record.is_in(&found.file) {
             found.name.clone_from(&record.path);
             self.follow(found, record.mark, None);
             return;
         }
         // Truncated while we were away, or the inode is used again: what was not read of it may be in a copy.
         let copy = self.find_copy(&record.path, record.prefix, record.mark);
+        if copy.is_none() {
+            self.compressed_meanwhile(record, &self.places(&record.path));
+        }
         let before = copy.map(|mut copy| {
             copy.name.clone_from(&record.path);
             self.follow(copy, record.mark, None)
@@ -270,73 +298,22 @@ impl Loop {
         }
     }
 
+    /// A path, and what it links or linked to: rotated files and copies lie beside either.
+    pub(super) fn places(&self, path: &Path) -> Vec<PathBuf> {
+        let before = self.links.iter().filter(|(_, link)| *link == path).map(|(target, _)| target);
+        let mut places: Vec<PathBuf> = before.cloned().chain(fs::canonicalize(path)).collect();
+        places.push(path.to_owned());
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
     /// What a path makes of the file that it leads to.
     pub(super) fn life_at(&self, path: &Path) -> Life {
         if self.settings.globs.matches(path) {
             Life::Live
         } else {
             Life::Renamed { since: Instant::now() }
-        }
-    }
-
-    /// Whether a new file is held back, because it may be a copy of a followed file that is about to be truncated.
-    fn is_held(&mut self, found: &Found) -> bool {
-        if self.files.by_name(&found.path).is_some() {
-            return false; // it takes the place of a file that left
-        }
-        let now = Instant::now();
-        let originals: Vec<u64> = self
-            .files
-            .iter()
-            .filter(|file| file.read.offset > 0 && may_be_copy(&found.path, &file.path))
-            .map(|file| file.id)
-            .collect();
-        for id in originals {
-            self.check(id); // it may be truncated by now, and has then claimed the copy
-            if self.files.by_inode(found.inode).is_some() {
-                return true;
-            }
-            if !self.looks_alike(id, found) {
-                continue;
-            }
-            let held = self.held.iter_mut().find(|held| held.path == found.path);
-            match held {
-                Some(held) if held.size != found.size => {
-                    (held.size, held.grown) = (found.size, now);
-                    return true;
-                }
-                Some(held) if now < held.grown + self.settings.timing.hold => return true,
-                Some(_) => break,
-                None => {
-                    let path = found.path.clone();
-                    self.held.push(Held { path, size: found.size, grown: now });
-                    return true;
-                }
-            }
-        }
-        self.held.retain(|held| held.path != found.path);
-        false
-    }
-
-    fn looks_alike(&mut self, original: u64, found: &Found) -> bool {
-        if !matches!(self.files.open(original, self.settings.max_open_files), Ok(true)) {
-            return false;
-        }
-        let Some(file) = self.files.get(original) else { return false };
-        let Some(open) = &file.file else { return false };
-        let len = found.size.min(file.size).min(identity::PREFIX as u64) as usize;
-        identity::same_start(open, &found.file, len).unwrap_or(false)
-    }
-
-    /// Looks again at what was held back.
-    pub(super) fn retry_held(&mut self) {
-        let paths: Vec<PathBuf> = self.held.iter().map(|held| held.path.clone()).collect();
-        for path in paths {
-            if self.files.by_path(&path).is_some() || fs::metadata(&path).is_err() {
-                self.held.retain(|held| held.path != path);
-            } else {
-                self.appear(&path, Origin::Later);
-            }
         }
     }
 
@@ -358,6 +335,13 @@ impl Loop {
             self.out.counters.clear_note(&path.to_string_lossy());
         }
     }
+}
+
+/// What lies beside a file and may be a copy of it, by name.
+pub(super) fn beside(original: &Path) -> impl Iterator<Item = PathBuf> {
+    let listed = original.parent().map(fs::read_dir);
+    let paths = listed.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    paths.filter(move |path| may_be_copy(path, original))
 }
 
 /// Every regular file of a folder, by inode.

@@ -13,13 +13,16 @@ use bytes::Bytes;
 use sentinel_contract::Log;
 
 use super::Settings;
-use super::files::Tailed;
+use super::files::{Life, Tailed};
 use super::identity::{Digest, Mark};
 use super::lines::{Ending, Split, Stamp, split};
 
 /// A line that is longer than a chunk is searched for its end by this much before other files have their turn.
 const SEARCH_BYTES: u64 = 64 << 20;
 const SEARCH_STEP: usize = 64 << 10;
+/// So many NUL bytes where a line should begin are no line but a hole: a writer that went on at its old offset in a file
+/// that was truncated, or blocks that a crash left unwritten.
+const HOLE_BYTES: usize = 512;
 /// Room for this many events at least in a batch.
 pub(super) const MIN_EVENTS: usize = 64;
 
@@ -43,6 +46,8 @@ pub(super) enum Taken {
     Lines(Lines),
     /// No whole line; whether that is because the file ends here.
     Nothing { at_end: bool },
+    /// No line but a hole, and where it ends.
+    Hole(Mark),
     /// It is not the same file any more: other bytes stand before the position.
     Another,
 }
@@ -86,6 +91,12 @@ impl Tailed {
         let begin = buffer.get(..self.prefix.len as usize).filter(|_| self.read.offset == 0);
         if begin.is_some_and(|begin| Digest::of(begin) != self.prefix) {
             return Ok(Taken::Another); // truncated before any of it was read
+        }
+        self.seen = self.size;
+        let zeros = count_zeros(&buffer[tail..]);
+        if zeros >= HOLE_BYTES {
+            let end = self.read.offset + zeros as u64;
+            return self.skip_hole(end, tail + zeros == buffer.len(), ask.ending);
         }
         let capacity = buffer.capacity();
         let chunk = Bytes::from(buffer);
@@ -141,6 +152,36 @@ impl Tailed {
         expected.max(MIN_EVENTS)
     }
 
+    /// There is nothing but NUL bytes from the position to `end`. Those at the end of a file are no hole yet: it may have been
+    /// made long beforehand, to be filled.
+    fn skip_hole(&mut self, end: u64, goes_on: bool, ending: Ending) -> io::Result<Taken> {
+        let Some(file) = &self.file else { return Ok(Taken::Nothing { at_end: true }) };
+        let mut at = end;
+        if goes_on {
+            at = at.max(self.scanned);
+            at = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)).unwrap_or(at);
+            let stop = at + SEARCH_BYTES;
+            let mut bytes = vec![0; SEARCH_STEP];
+            loop {
+                let len = file.read_at(&mut bytes, at)?;
+                let zeros = count_zeros(&bytes[..len]);
+                at += zeros as u64;
+                if zeros < len {
+                    break;
+                }
+                let left = self.life != Life::Live && ending == Ending::All;
+                if len == 0 && left {
+                    break;
+                }
+                if len == 0 || at >= stop {
+                    self.scanned = at;
+                    return Ok(Taken::Nothing { at_end: len == 0 });
+                }
+            }
+        }
+        Ok(Taken::Hole(Mark::at(file, at)?))
+    }
+
     /// The line at the position does not end before `from`: finds its end, without keeping what is skipped. Its length
     /// and the mark after it; `None` when its end is not there, or not yet found.
     fn find_end(&mut self, from: u64, ending: Ending) -> io::Result<Option<(u64, Mark)>> {
@@ -170,6 +211,10 @@ impl Tailed {
         };
         Ok(Some((length, Mark::at(file, next)?)))
     }
+}
+
+fn count_zeros(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())
 }
 
 /// Up to `len` bytes; fewer at the end of the file.

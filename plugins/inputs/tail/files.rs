@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use sentinel_contract::Labels;
 use tokio::time::Instant;
 
-use super::identity::{Digest, Inode, Mark};
+use super::identity::{Digest, Inode, Mark, has_prefix};
 use super::ledger::Ledger;
 
 /// What leads to a file.
@@ -41,6 +41,8 @@ pub(super) struct Tailed {
     pub(super) ledger: Ledger,
     /// As of the last look.
     pub(super) size: u64,
+    /// As of the last look that proved it to be the same file.
+    pub(super) seen: u64,
     pub(super) modified: Option<SystemTime>,
     /// There is no line end between `read` and here.
     pub(super) scanned: u64,
@@ -80,6 +82,7 @@ impl Tailed {
             read: mark,
             ledger: Ledger::new(mark),
             size,
+            seen: size,
             modified,
             scanned: 0,
             stride: 0,
@@ -99,6 +102,12 @@ impl Tailed {
     /// Bytes that are there and not read.
     pub(super) fn unread(&self) -> u64 {
         self.size.saturating_sub(self.read.offset)
+    }
+
+    /// Whether these are its bytes. An inode that nobody held open may be in use again; without a byte of the beginning
+    /// nothing can be told.
+    pub(super) fn is_in(&self, file: &File) -> bool {
+        self.prefix.len > 0 && has_prefix(file, self.prefix) && self.read.is_in(file)
     }
 
     /// Something is to be done about it soon.
@@ -134,6 +143,9 @@ impl Found {
     /// Opens and looks, without ever waiting for a writer of a FIFO. `Err` with a reason for people.
     pub(super) fn open(path: &Path, name: &Path) -> Result<Self, Refusal> {
         let (file, meta) = open_regular(path)?;
+        if let Some(what) = super::identity::compression(&file).map_err(Refusal::Failed)? {
+            return Err(Refusal::Kind(what));
+        }
         let prefix = super::identity::prefix(&file).map_err(Refusal::Failed)?;
         Ok(Found {
             path: path.to_owned(),
@@ -150,7 +162,7 @@ impl Found {
 /// Why a path is not followed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is not a file.
+    /// It is not a file, or not one of lines.
     Kind(&'static str),
     /// The system says no.
     Failed(io::Error),
@@ -257,6 +269,12 @@ impl Files {
         self.by_path.insert(path, id);
     }
 
+    /// Another path that was seen to lead to the file, and of which that still holds.
+    pub(super) fn another_path(&self, id: u64, holds: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let mut paths = self.by_path.iter().filter(|(_, other)| **other == id);
+        paths.find(|(path, _)| holds(path)).map(|(path, _)| path.clone())
+    }
+
     /// The path does not lead to this file any more.
     pub(super) fn forget_path(&mut self, path: &Path, id: u64) {
         if self.by_path.get(path) == Some(&id) {
@@ -296,8 +314,8 @@ impl Files {
             self.by_inode.remove(&file.inode);
         }
         file.inode = found.inode;
-        file.size = found.size;
-        file.modified = found.modified;
+        (file.size, file.seen) = (found.size, found.size);
+        (file.modified, file.prefix) = (found.modified, found.prefix);
         if file.file.replace(found.file).is_none() {
             self.open.push_back(id);
         }

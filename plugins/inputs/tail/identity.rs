@@ -13,6 +13,9 @@ pub(super) const PREFIX: usize = 1024;
 /// How many bytes before a position are remembered with it.
 pub(super) const TAIL: usize = 256;
 
+/// What a file compressed by gzip begins with.
+pub(super) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
@@ -41,10 +44,15 @@ impl Default for Digest {
 }
 
 impl Digest {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    /// Of a beginning that is a hole, or not yet written.
+    pub(super) const ZEROS: Digest = Digest::of(&[0; PREFIX]);
+
+    pub(super) const fn of(bytes: &[u8]) -> Self {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for &byte in bytes {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let mut at = 0;
+        while at < bytes.len() {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
         }
         Digest { len: bytes.len() as u32, hash }
     }
@@ -85,11 +93,13 @@ impl Mark {
     }
 }
 
-/// The digest of a file's first [`PREFIX`] bytes, or of what it has.
+/// The digest of a file's first [`PREFIX`] bytes, or of what it has. NUL bytes at their end may be there to be overwritten,
+/// and do not count, unless there is nothing else.
 pub(super) fn prefix(file: &File) -> io::Result<Digest> {
     let mut bytes = [0; PREFIX];
     let len = read_up_to(file, &mut bytes, 0)?;
-    Ok(Digest::of(&bytes[..len]))
+    let text = bytes[..len].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok(if text == 0 && len == PREFIX { Digest::ZEROS } else { Digest::of(&bytes[..text]) })
 }
 
 /// Whether the file begins with these bytes.
@@ -105,6 +115,21 @@ pub(super) fn same_start(one: &File, other: &File, len: usize) -> io::Result<boo
     let first_len = read_up_to(one, &mut first[..len.min(PREFIX)], 0)?;
     let second_len = read_up_to(other, &mut second[..len.min(PREFIX)], 0)?;
     Ok(first[..first_len] == second[..second_len])
+}
+
+/// What compressed the file, as its first bytes say.
+pub(super) fn compression(file: &File) -> io::Result<Option<&'static str>> {
+    const FORMATS: [(&[u8], &str); 4] = [
+        (&GZIP, "is compressed by gzip: lines cannot be read from it"),
+        (b"\x28\xb5\x2f\xfd", "is compressed by zstd: lines cannot be read from it"),
+        (b"\xfd7zXZ\0", "is compressed by xz: lines cannot be read from it"),
+        (b"1AY&SY", "is compressed by bzip2: lines cannot be read from it"), // after "BZh" and a digit
+    ];
+    let mut bytes = [0; 10];
+    let len = read_up_to(file, &mut bytes, 0)?;
+    let start = &bytes[..len];
+    let start = if start.starts_with(b"BZh") { start.get(4..).unwrap_or_default() } else { start };
+    Ok(FORMATS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what))
 }
 
 fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

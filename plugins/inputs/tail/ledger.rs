@@ -12,6 +12,8 @@ use super::identity::Mark;
 pub(super) struct Ledger {
     acknowledged: Mark,
     outstanding: VecDeque<Sent>,
+    /// Batches before this one are of a file that is gone.
+    first: u64,
     next: u64,
 }
 
@@ -31,11 +33,13 @@ pub(super) enum Outcome {
     Advanced,
     /// The file must be read again from here.
     Lost(Mark),
+    /// It was lost, and is not there to be read again.
+    Gone,
 }
 
 impl Ledger {
     pub(super) fn new(acknowledged: Mark) -> Self {
-        Ledger { acknowledged, outstanding: VecDeque::new(), next: 0 }
+        Ledger { acknowledged, outstanding: VecDeque::new(), first: 0, next: 0 }
     }
 
     /// Everything before this is acknowledged.
@@ -48,6 +52,13 @@ impl Ledger {
         self.outstanding.is_empty()
     }
 
+    /// The file begins anew. Numbers do not: receipts of what is under way are still to come.
+    pub(super) fn restart(&mut self) {
+        self.outstanding.clear();
+        self.acknowledged = Mark::default();
+        self.first = self.next;
+    }
+
     /// A batch that ends at `end` goes out; its number comes back with the receipt.
     pub(super) fn sent(&mut self, end: Mark) -> u64 {
         let number = self.next;
@@ -58,6 +69,9 @@ impl Ledger {
 
     /// A receipt has come.
     pub(super) fn resolve(&mut self, number: u64, fate: Fate) -> Outcome {
+        if number < self.first {
+            return if fate == Fate::Lost { Outcome::Gone } else { Outcome::Nothing };
+        }
         let Ok(index) = self.outstanding.binary_search_by_key(&number, |sent| sent.number) else {
             return Outcome::Nothing;
         };

@@ -2,21 +2,25 @@
 //!
 //! What goes wrong with tailed files, and what other agents do about it, is in
 //! reference/reliability-and-performance.md B2. The parts: which paths ([`discover`]), what changed ([`watch`]), which
-//! file is which ([`identity`], [`files`], [`appear`], [`rotate`]), reading ([`read`], [`chunk`], [`lines`], [`multiline`]), what
-//! is acknowledged ([`ledger`], [`positions`]), and the loop that drives them ([`service`]). It does not parse lines
-//! (`processors.parse` does) and reads no compressed files.
+//! file is which ([`identity`], [`files`], [`appear`], [`rotate`], [`copies`], [`gone`]), reading ([`read`], [`chunk`],
+//! [`lines`], [`multiline`]), what is acknowledged ([`receipts`], [`ledger`], [`positions`], [`record`]), and the loop that
+//! drives them ([`service`]). It does not parse lines (`processors.parse` does) and reads no compressed files.
 
 mod access;
 mod appear;
 mod chunk;
+mod copies;
 mod discover;
 mod files;
+mod gone;
 mod identity;
 mod ledger;
 mod lines;
 mod multiline;
 mod positions;
 mod read;
+mod receipts;
+mod record;
 mod recorded;
 mod rotate;
 mod service;

@@ -1,41 +1,30 @@
-//! Saved positions: an append-only log of lines, each with a CRC of its own, newest last.
+//! Saved positions: an append-only log of lines ([`super::record`]), newest last.
 //!
-//! ```text
-//! <crc32> p <dev> <ino> <offset> <tail length> <tail hash> <prefix length> <prefix hash> <seconds> <path>
-//! <crc32> f <dev> <ino>
-//! ```
-//! `p` is a position, `f` forgets one. A torn last line is cut off, a bad line is skipped and counted; nothing that is
-//! in the file can keep the agent from starting. Written at every acknowledgement, synced each second by the caller,
-//! and rewritten (temporary file, sync, rename, sync of the folder) when most of it is old.
+//! A torn last line is cut off, a bad line is skipped and counted; nothing that is in the file can keep the agent from
+//! starting. Written at every acknowledgement, synced each second by the caller, and rewritten (temporary file, sync,
+//! rename, sync of the folder) when most of it is old; the log before stays as `.old` and fills in for what is damaged. A log
+//! of a newer version is not read: it is kept under another name.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::fmt::Write as _;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::identity::{Digest, Inode, Mark};
+use super::appear::inodes_in;
+use super::identity::Inode;
+use super::record::{Entry, Record, append_forget, append_position, parse};
 
 const HEADER: &str = "sentinelops positions 1\n";
+const VERSION: u32 = 1;
+/// There is no log.
+const ABSENT: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+/// The ending of the log before this one.
+const PREVIOUS: &str = "old";
 /// Rewritten when it is this long and most of it is old.
 const COMPACT_BYTES: u64 = 1 << 20;
 /// A file that nobody has seen for this long is forgotten.
 const KEEP_SECONDS: i64 = 7 * 24 * 3600;
-
-/// How far a file has been read and acknowledged, and how to know the file again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) inode: Inode,
-    pub(super) mark: Mark,
-    pub(super) prefix: Digest,
-    /// When it was written, seconds since 1970 UTC.
-    pub(super) seconds: i64,
-    /// The path it was found at: its stream's name.
-    pub(super) path: PathBuf,
-}
 
 /// The log, and what it says.
 #[derive(Debug)]
@@ -43,7 +32,9 @@ pub(super) struct Positions {
     path: PathBuf,
     file: Option<File>,
     known: HashMap<Inode, Record>,
-    pending: String,
+    /// What stands in its place is not ours to change: before anything is written it is renamed.
+    aside: Option<Aside>,
+    pub(super) pending: String,
     length: u64,
     unsynced: bool,
 }
@@ -57,42 +48,109 @@ pub(super) struct Found {
     pub(super) written: Option<SystemTime>,
     /// Lines that were damaged, a torn last one included.
     pub(super) damaged: usize,
+    /// It is not used, but kept beside.
+    pub(super) aside: Option<Aside>,
+}
+
+/// Why a log is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// A newer agent wrote it.
+    Newer,
+    /// The system does not give it out.
+    Unreadable,
+}
+
+impl Aside {
+    fn ending(self) -> &'static str {
+        match self {
+            Aside::Newer => "newer",
+            Aside::Unreadable => "bad",
+        }
+    }
+
+    /// For people.
+    pub(super) fn explain(self, path: &Path) -> String {
+        let what = match self {
+            Aside::Newer => "of a newer version",
+            Aside::Unreadable => "unreadable",
+        };
+        let kept = path.with_extension(self.ending());
+        format!("the saved positions were {what}: kept as {}, begun anew", kept.display())
+    }
+}
+
+/// What the lines of a log say.
+#[derive(Debug, Default)]
+struct Known {
+    records: HashMap<Inode, Record>,
+    forgotten: HashSet<Inode>,
+}
+
+impl Known {
+    /// How many lines were damaged.
+    fn read(&mut self, bytes: &[u8]) -> usize {
+        let mut damaged = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match parse(line) {
+                Some(Entry::Position(record)) => {
+                    self.records.insert(record.inode, record);
+                }
+                Some(Entry::Forget(inode)) => {
+                    self.records.remove(&inode);
+                    self.forgotten.insert(inode);
+                }
+                None => damaged += usize::from(version(line).is_none()),
+            }
+        }
+        damaged
+    }
+
+    /// Takes what is not known from the log before this one: read again is better than not read.
+    fn fill(&mut self, path: &Path) {
+        let bytes = fs::read(path.with_extension(PREVIOUS)).unwrap_or_default();
+        if version(&bytes).is_none_or(|version| version > VERSION) {
+            return;
+        }
+        let mut before = Known::default();
+        before.read(&bytes);
+        before.records.retain(|inode, _| !self.forgotten.contains(inode));
+        for (inode, record) in before.records {
+            self.records.entry(inode).or_insert(record);
+        }
+    }
 }
 
 impl Positions {
     /// Reads the log. What it cannot read it counts; an error means that the log cannot be written.
     pub(super) fn open(path: PathBuf) -> (Self, Found, io::Result<()>) {
         let mut found = Found::default();
-        let bytes = fs::read(&path).unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                found.damaged += 1; // kept aside, not overwritten: somebody may want to look at it
-                let _not_even_that = fs::rename(&path, path.with_extension("bad"));
-            }
-            Vec::new()
-        });
         if let Ok(meta) = fs::metadata(&path) {
-            found.existed = meta.len() > 0;
+            found.existed = true;
             found.written = meta.modified().ok();
         }
-        let mut known = HashMap::new();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if line == HEADER.as_bytes() {
-                continue;
+        let mut known = Known::default();
+        match fs::read(&path) {
+            Ok(bytes) if version(&bytes).is_some_and(|version| version > VERSION) => {
+                found.aside = Some(Aside::Newer);
             }
-            match parse(line) {
-                Some(Entry::Position(record)) => {
-                    known.insert(record.inode, record);
+            Ok(bytes) => {
+                found.damaged = known.read(&bytes);
+                if found.damaged > 0 || bytes.is_empty() {
+                    known.fill(&path);
                 }
-                Some(Entry::Forget(inode)) => {
-                    known.remove(&inode);
-                }
-                None => found.damaged += 1,
+            }
+            Err(error) if ABSENT.contains(&error.kind()) => {}
+            Err(_) => {
+                found.aside = Some(Aside::Unreadable);
+                known.fill(&path);
             }
         }
         let mut positions = Positions {
             path,
             file: None,
-            known,
+            known: known.records,
+            aside: found.aside,
             pending: String::new(),
             length: 0,
             unsynced: false,
@@ -111,16 +169,16 @@ impl Positions {
 
     /// Sets a position; it is on its way to the disk with the next [`Positions::write`].
     pub(super) fn put(&mut self, record: Record) {
-        append_position(&mut self.pending, &record);
+        if self.file.is_some() {
+            append_position(&mut self.pending, &record); // else the log is written anew, from what is known
+        }
         self.known.insert(record.inode, record);
     }
 
     /// The file is gone.
     pub(super) fn forget(&mut self, inode: Inode) {
-        if self.known.remove(&inode).is_some() {
-            append(&mut self.pending, |line| {
-                let _infallible = write!(line, "f {} {}", inode.dev, inode.ino);
-            });
+        if self.known.remove(&inode).is_some() && self.file.is_some() {
+            append_forget(&mut self.pending, inode);
         }
     }
 
@@ -139,6 +197,7 @@ impl Positions {
             }
             Err(error) => {
                 self.file = None; // half a line may be in it: the next `sync` writes it anew
+                self.pending.clear();
                 Err(error)
             }
         }
@@ -173,17 +232,32 @@ impl Positions {
     /// Writes the log anew.
     pub(super) fn compact(&mut self) -> io::Result<()> {
         let oldest = unix_seconds() - KEEP_SECONDS;
-        self.known.retain(|_, record| record.seconds >= oldest || is_there(record));
+        let mut listed: HashMap<PathBuf, HashMap<Inode, PathBuf>> = HashMap::new();
+        self.known.retain(|inode, record| {
+            let folder = record.path.parent().unwrap_or(Path::new("/"));
+            let mut beside = || {
+                let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
+                inodes.contains_key(inode)
+            };
+            record.seconds >= oldest || is_there(record) || beside()
+        });
         let mut text = String::from(HEADER);
         for record in self.known.values() {
             append_position(&mut text, record);
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder)?;
+        if let Some(aside) = self.aside {
+            set_aside(&self.path, aside.ending())?;
+            self.aside = None;
+        }
         let temporary = self.path.with_extension("tmp");
         let mut file = File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
+        let previous = self.path.with_extension(PREVIOUS);
+        let _absent = fs::remove_file(&previous);
+        let _not_on_this_file_system = fs::hard_link(&self.path, &previous);
         fs::rename(&temporary, &self.path)?;
         File::open(folder)?.sync_all()?;
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
@@ -194,86 +268,29 @@ impl Positions {
     }
 }
 
-/// A record does not grow old while its file is at its path.
+/// Renames what may not be overwritten, and overwrites nothing.
+fn set_aside(path: &Path, ending: &str) -> io::Result<()> {
+    let mut aside = path.with_extension(ending);
+    let mut number = 0;
+    while fs::symlink_metadata(&aside).is_ok() {
+        number += 1;
+        aside = path.with_extension(format!("{ending}.{number}"));
+    }
+    match fs::rename(path, aside) {
+        Err(error) if ABSENT.contains(&error.kind()) => Ok(()),
+        renamed => renamed,
+    }
+}
+
+/// The version of a log, or of the line that says it.
+fn version(bytes: &[u8]) -> Option<u32> {
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    std::str::from_utf8(line).ok()?.strip_prefix("sentinelops positions ")?.parse().ok()
+}
+
+/// A record does not grow old while its file is at its path, or beside it, whatever the clock says.
 fn is_there(record: &Record) -> bool {
     fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode)
-}
-
-enum Entry {
-    Position(Record),
-    Forget(Inode),
-}
-
-fn append(text: &mut String, body: impl FnOnce(&mut String)) {
-    let start = text.len();
-    text.push_str("00000000 ");
-    body(text);
-    let crc = crc32fast::hash(&text.as_bytes()[start + 9..]);
-    text.replace_range(start..start + 8, &format!("{crc:08x}"));
-    text.push('\n');
-}
-
-fn append_position(text: &mut String, record: &Record) {
-    let Record { inode, mark, prefix, seconds, path } = record;
-    append(text, |line| {
-        let _infallible = write!(
-            line,
-            "p {} {} {} {} {:x} {} {:x} {seconds} ",
-            inode.dev,
-            inode.ino,
-            mark.offset,
-            mark.tail.len,
-            mark.tail.hash,
-            prefix.len,
-            prefix.hash
-        );
-        for &byte in path.as_os_str().as_bytes() {
-            match byte {
-                b'!'..=b'~' if byte != b'%' => line.push(char::from(byte)),
-                _ => {
-                    let _infallible = write!(line, "%{byte:02x}");
-                }
-            }
-        }
-    });
-}
-
-fn parse(line: &[u8]) -> Option<Entry> {
-    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (crc, body) = line.split_at_checked(8)?;
-    let body = body.strip_prefix(' ')?;
-    if u32::from_str_radix(crc, 16).ok()? != crc32fast::hash(body.as_bytes()) {
-        return None;
-    }
-    let mut words = body.split(' ');
-    let kind = words.next()?;
-    let inode = Inode { dev: words.next()?.parse().ok()?, ino: words.next()?.parse().ok()? };
-    if kind == "f" {
-        return Some(Entry::Forget(inode));
-    }
-    let offset = words.next()?.parse().ok()?;
-    let tail = digest(&mut words)?;
-    let prefix = digest(&mut words)?;
-    let seconds = words.next()?.parse().ok()?;
-    let path = PathBuf::from(OsStr::from_bytes(&unescape(words.next()?)?));
-    let record = Record { inode, mark: Mark { offset, tail }, prefix, seconds, path };
-    (kind == "p" && words.next().is_none()).then_some(Entry::Position(record))
-}
-
-fn digest<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Digest> {
-    let len = words.next()?.parse().ok()?;
-    Some(Digest { len, hash: u64::from_str_radix(words.next()?, 16).ok()? })
-}
-
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (code, rest) = part.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(code, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    Some(bytes)
 }
 
 /// Now, in seconds since 1970 UTC.

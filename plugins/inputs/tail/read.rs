@@ -10,7 +10,8 @@ use super::chunk::{Ask, Lines, MIN_EVENTS, Taken};
 use super::files::{Life, Refusal};
 use super::identity::{self, PREFIX};
 use super::lines::Ending;
-use super::service::{Loop, Resolved};
+use super::receipts::Resolved;
+use super::service::Loop;
 
 impl Loop {
     /// Reads one chunk of a file and sends it.
@@ -42,10 +43,19 @@ impl Loop {
             return None;
         }
         let file = self.files.get_mut(id)?;
-        if file.size < file.read.offset || (file.read.offset == 0 && file.size < known) {
+        let shorter = file.size < file.read.offset || (file.read.offset == 0 && file.size < known);
+        let rested = file.stride == 0; // it was at its end: it may have been rewritten since, to any size
+        if shorter || (rested && !self.is_still(id)) {
             self.truncated(id);
             return None;
         }
+        if let Some(what) = self.compressed(id) {
+            let file = self.files.remove(id)?;
+            self.positions.forget(file.inode);
+            self.refuse(&file.path, &Refusal::Kind(what));
+            return None;
+        }
+        let file = self.files.get_mut(id)?;
         if file.unread() == 0 {
             self.at_end(id);
             return None;
@@ -53,6 +63,12 @@ impl Loop {
         let bytes = file.wants(&self.settings);
         let events = file.events(bytes);
         Some((bytes, file.read.tail.len as usize + bytes + events * size_of::<Log>()))
+    }
+
+    /// What compressed a file that was empty when it was found.
+    fn compressed(&self, id: u64) -> Option<&'static str> {
+        let file = self.files.get(id).filter(|file| file.read.offset == 0)?;
+        identity::compression(file.file.as_ref()?).ok()?
     }
 
     /// Opens the file if it is not, and takes its size. `None`: it is not where it was.
@@ -108,6 +124,11 @@ impl Loop {
                 file.unfinished.get_or_insert_with(Instant::now);
                 self.at_end(id);
             }
+            Ok(Taken::Hole(end)) => {
+                file.rewind(end);
+                self.out.counters.count("hole_skipped", 1);
+                self.enqueue(id);
+            }
             Ok(Taken::Another) => self.truncated(id),
             Err(error) => self.cannot_read(id, &Refusal::Failed(error)),
         }
@@ -161,8 +182,11 @@ impl Loop {
     pub(super) fn ending(&self, id: u64) -> Option<Ending> {
         let file = self.files.get(id)?;
         let still = file.grown.elapsed();
-        let left = !matches!(file.life, Life::Live);
-        if (left && still >= self.settings.timing.quiet)
+        // The writer of a file that left has gone on to the next one, if there is one.
+        let timing = self.settings.timing;
+        let succeeded = self.files.by_name(&file.name) != Some(id);
+        let quiet = if succeeded { timing.quiet } else { timing.deleted_quiet };
+        if (file.life != Life::Live && still >= quiet)
             || self.settings.idle_flush.is_some_and(|wait| still >= wait)
         {
             Some(Ending::All)

@@ -1,19 +1,17 @@
-//! A followed file changes its place: renamed, truncated, deleted, replaced.
+//! A followed file changes: it grows, it is renamed, another takes its path.
 //!
 //! An open file stays the same file whatever happens to its name, so it is read to its end under its old name's stream,
-//! and the file that takes its path begins at zero after it. A truncated file is two files: what was there before lives
-//! on in the copy that was made of it, if there is one.
+//! and the file that takes its path begins at zero after it.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use tokio::time::Instant;
 
 use super::appear::{Origin, inodes_in};
-use super::discover::may_be_copy;
 use super::files::{Found, Life, Refusal};
 use super::identity::{self, Digest, Inode, Mark, PREFIX};
 use super::service::Loop;
@@ -57,28 +55,41 @@ impl Loop {
             if let Some(id) = self.files.by_path(path) {
                 self.check(id);
             }
-            if self.files.by_path(path).is_none() && self.settings.globs.matches(path) {
+            if self.leads_nowhere(path) && self.settings.globs.matches(path) {
                 self.appear(path, Origin::Later);
             }
         }
     }
 
+    /// Whether a path leads to no followed file. A link that led to one before, or a target, is forgotten.
+    pub(super) fn leads_nowhere(&mut self, path: &Path) -> bool {
+        let Some(id) = self.files.by_path(path) else { return true };
+        let file = self.files.get(id);
+        let stale = file.is_some_and(|file| file.path != path && !leads_to(path, file.inode));
+        if stale {
+            self.files.forget_path(path, id);
+        }
+        stale
+    }
+
     /// A file was at `from` and is now at `to`. One that came and went between two looks was never seen: it is
     /// followed from its first line, as if it had been found at `from`.
     fn renamed(&mut self, from: &Path, to: &Path) {
-        let Ok(meta) = fs::metadata(to) else { return };
-        let inode = Inode::of(&meta);
-        if let Some(id) = self.files.by_inode(inode) {
-            if let Some(file) = self.files.get_mut(id) {
-                file.size = meta.len();
+        let Ok(found) = Found::open(to, from) else { return };
+        if let Some(id) = self.files.by_inode(found.inode) {
+            if self.is_same(id, &found.file, from) {
+                if let Some(file) = self.files.get_mut(id) {
+                    file.size = found.size;
+                }
+                self.files.forget_path(from, id);
+                return self.relocate(id, to);
             }
-            self.files.forget_path(from, id);
-            return self.relocate(id, to);
+            self.check(id); // it is gone, and its inode is in use again
         }
+        let record = self.positions.get(found.inode);
         if self.settings.globs.matches(from)
             && !self.settings.globs.matches(to)
-            && self.positions.get(inode).is_none()
-            && let Ok(found) = Found::open(to, from)
+            && !record.is_some_and(|record| record.is_in(&found.file))
         {
             self.follow(found, Mark::default(), None);
         }
@@ -128,10 +139,9 @@ impl Loop {
         }
         if meta.len() != file.size || modified != file.modified {
             let shrunk_unread = file.read.offset == 0 && meta.len() < file.size;
-            let behind = file.unread() > 0 || (file.prefix.len as usize) < PREFIX;
             file.grown = Instant::now();
             (file.size, file.modified) = (meta.len(), modified);
-            if shrunk_unread || (behind && !self.is_still(id)) {
+            if shrunk_unread || !self.is_still(id) {
                 return self.truncated(id);
             }
             return self.enqueue(id);
@@ -142,17 +152,22 @@ impl Loop {
         }
     }
 
-    /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but while it waits for memory
-    /// a file may be truncated more than once. Learns more of the file's beginning, by which a copy will be known.
-    fn is_still(&mut self, id: u64) -> bool {
+    /// Whether a file is still what was followed, as far as its bytes tell. Reading tells too, but only of what is new, and
+    /// while it waits for memory a file may be truncated more than once. Learns more of the file's beginning, by which a copy
+    /// will be known.
+    pub(super) fn is_still(&mut self, id: u64) -> bool {
         if !matches!(self.files.open(id, self.settings.max_open_files), Ok(true)) {
             return true; // reading says why it cannot be opened
         }
         let Some(file) = self.files.get_mut(id) else { return true };
         let Some(open) = &file.file else { return true };
+        if file.prefix == Digest::ZEROS && file.read.offset == 0 {
+            file.prefix = Digest::default(); // it was made beforehand, and is being filled
+        }
         if !identity::has_prefix(open, file.prefix) || !file.read.is_in(open) {
             return false;
         }
+        file.seen = file.size;
         if (file.prefix.len as usize) < PREFIX
             && let Ok(prefix) = identity::prefix(open)
             && prefix.len > file.prefix.len
@@ -165,14 +180,20 @@ impl Loop {
 
     /// The path of a file leads elsewhere, or nowhere: finds out where the file is now.
     pub(super) fn displaced(&mut self, id: u64) {
+        let Some(file) = self.files.get(id) else { return };
+        let (old, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
+        let other = self.files.another_path(id, |path| {
+            path != old && self.settings.globs.matches(path) && leads_to(path, inode)
+        });
+        let places = self.places(&old);
         let Some(file) = self.files.get_mut(id) else { return };
-        let (old, name) = (file.path.clone(), file.name.clone());
         let place = match &file.file {
             Some(open) => match open.metadata() {
                 Ok(meta) if meta.nlink() > 0 => {
                     file.size = meta.len();
                     let own = format!("/proc/self/fd/{}", open.as_raw_fd());
-                    fs::read_link(own).ok().filter(|path| leads_to(path, file.inode))
+                    let own = || fs::read_link(own).ok().filter(|path| leads_to(path, inode));
+                    other.or_else(own)
                 }
                 Ok(meta) => {
                     file.size = meta.len();
@@ -180,7 +201,12 @@ impl Loop {
                 }
                 Err(_) => None,
             },
-            None => old.parent().and_then(|folder| inodes_in(folder).remove(&file.inode)),
+            None => other
+                .or_else(|| {
+                    let mut folders = places.iter().filter_map(|place| place.parent());
+                    folders.find_map(|folder| inodes_in(folder).remove(&inode))
+                })
+                .filter(|path| Found::open(path, path).is_ok_and(|found| file.is_in(&found.file))),
         };
         self.files.forget_path(&old, id);
         match place {
@@ -206,155 +232,6 @@ impl Loop {
         self.files.moved(id, path.to_owned());
         self.watch_file(path, id);
         self.enqueue(id);
-    }
-
-    /// Nothing leads to a file but our descriptor, if that.
-    fn deleted(&mut self, id: u64) {
-        let Some(file) = self.files.get_mut(id) else { return };
-        self.positions.forget(file.inode);
-        if file.file.is_some() {
-            if !matches!(file.life, Life::Deleted { .. }) {
-                file.life = Life::Deleted { since: Instant::now() };
-            }
-            self.enqueue(id);
-            return;
-        }
-        let (bytes, path) = (file.unread(), file.path.display().to_string());
-        if bytes > 0 {
-            tracing::warn!(%path, bytes, "deleted before it was read");
-            self.out.counters.drop_events("source_gone", 1); // one at least: nobody can count them now
-        }
-        self.files.remove(id);
-    }
-
-    /// A file is shorter than what was read of it, or other bytes stand there.
-    pub(super) fn truncated(&mut self, id: u64) {
-        let Some(file) = self.files.get_mut(id) else { return };
-        let (path, name, inode) = (file.path.clone(), file.name.clone(), file.inode);
-        let (prefix, mark, deleted) =
-            (file.prefix, file.read, matches!(file.life, Life::Deleted { .. }));
-        if deleted {
-            file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
-            file.ledger = super::ledger::Ledger::new(Mark::default());
-            return self.enqueue(id);
-        }
-        tracing::info!(path = %path.display(), "the file was truncated");
-        let copy = self.find_copy(&path, prefix, mark);
-        let before = copy.map(|copy| {
-            let copied = copy.path.clone();
-            self.held.retain(|held| held.path != copied);
-            let life = self.life_at(&copied);
-            self.files.retarget(id, copy);
-            if let Some(file) = self.files.get_mut(id) {
-                file.life = life;
-            }
-            self.record(id);
-            self.watch_file(&copied, id);
-            self.enqueue(id);
-            id
-        });
-        if before.is_none() {
-            self.files.remove(id);
-        }
-        self.positions.forget(inode);
-        match Found::open(&path, &name) {
-            Ok(found) => {
-                self.follow(found, Mark::default(), before);
-            }
-            Err(Refusal::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(refusal) => self.refuse(&path, &refusal),
-        }
-    }
-
-    /// The copy of a truncated file: beside it, beginning with the same bytes, with the same bytes before the position,
-    /// and followed by nobody. The newest, if there are several.
-    pub(super) fn find_copy(&self, original: &Path, prefix: Digest, mark: Mark) -> Option<Found> {
-        if prefix.len == 0 {
-            return None;
-        }
-        let mut best: Option<Found> = None;
-        for entry in fs::read_dir(original.parent()?).ok()?.flatten() {
-            let path = entry.path();
-            if !may_be_copy(&path, original) {
-                continue;
-            }
-            let Ok(found) = Found::open(&path, original) else { continue };
-            let known = self.positions.get(found.inode).is_some_and(|record| {
-                identity::has_prefix(&found.file, record.prefix) && record.mark.is_in(&found.file)
-            });
-            let fits = self.files.by_inode(found.inode).is_none()
-                && !known
-                && found.size >= mark.offset
-                && identity::has_prefix(&found.file, prefix)
-                && mark.is_in(&found.file);
-            if fits && best.as_ref().is_none_or(|best| best.modified < found.modified) {
-                best = Some(found);
-            }
-        }
-        best
-    }
-
-    /// Lets go of a file that has left and is read to its end.
-    fn finish(&mut self, id: u64) {
-        let now = Instant::now();
-        let timing = self.settings.timing;
-        let Some(file) = self.files.get(id) else { return };
-        let done = file.unread() == 0 && !file.queued && file.ledger.is_settled();
-        match file.life {
-            Life::Renamed { .. } if done && now > file.grown + timing.quiet => {
-                self.files.close(id);
-            }
-            Life::Deleted { .. } if done && now > file.grown + timing.deleted_quiet => {
-                self.files.remove(id);
-            }
-            _ => {}
-        }
-        if let Some(file) = self.files.get(id)
-            && let Life::Renamed { since } = file.life
-            && file.file.is_none()
-            && now > since + timing.renamed_keep
-        {
-            self.files.remove(id);
-        }
-    }
-
-    /// Lets go of deleted files that are kept for too long, or that pin too much of the disk; counts what is not read.
-    pub(super) fn limit_deleted(&mut self) {
-        let now = Instant::now();
-        let mut deleted: Vec<(Instant, u64, u64)> = Vec::new();
-        for file in self.files.iter() {
-            if let Life::Deleted { since } = file.life {
-                deleted.push((since, file.id, file.size));
-            }
-        }
-        deleted.sort_unstable();
-        let mut pinned: u64 = deleted.iter().map(|(_, _, size)| size).sum();
-        for (since, id, size) in deleted {
-            let old = now > since + self.settings.deleted_max_age;
-            if old || pinned > self.settings.deleted_max_bytes {
-                pinned -= size;
-                self.give_up(id);
-            }
-        }
-    }
-
-    fn give_up(&mut self, id: u64) {
-        let Some(file) = self.files.remove(id) else { return };
-        let Some(open) = &file.file else { return };
-        let mut lines = 0;
-        let mut offset = file.read.offset;
-        let mut bytes = vec![0; 64 << 10];
-        while let Ok(len) = open.read_at(&mut bytes, offset)
-            && len > 0
-        {
-            lines += memchr::memchr_iter(b'\n', &bytes[..len]).count() as u64;
-            offset += len as u64;
-        }
-        if offset > file.read.offset {
-            let path = file.path.display();
-            tracing::warn!(%path, lines, "gave up a deleted file before it was read");
-            self.out.counters.drop_events("source_gone", lines.max(1));
-        }
     }
 }
 

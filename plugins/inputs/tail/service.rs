@@ -6,25 +6,24 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use sentinel_contract::{Batch, Cause, Emitter, Fate, Permit, Service, Stop};
-use tokio::sync::{Notify, oneshot};
+use sentinel_contract::{Batch, Cause, Emitter, Permit, Service, Stop};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
-use super::appear::{Held, Origin};
+use super::appear::Origin;
+use super::copies::Held;
 use super::files::Files;
-use super::ledger::Outcome;
-use super::positions::{Positions, Record, unix_seconds};
+use super::positions::Positions;
+use super::receipts::Inbox;
 use super::watch::Watch;
 
 /// A file that has not grown for this long is looked at less often.
 const ACTIVE: Duration = Duration::from_secs(10);
-/// How often positions are synced.
-const SYNC: Duration = Duration::from_secs(1);
 
 /// The input, built and not yet running.
 #[derive(Debug)]
@@ -63,48 +62,21 @@ impl Service for Tailing {
     }
 }
 
-/// What became of a batch: which file, the batch's number, how many events.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Resolved {
-    pub(super) id: u64,
-    pub(super) number: u64,
-    pub(super) events: u64,
-    pub(super) fate: Fate,
-}
-
-/// Where receipts arrive. As many as there are batches, which memory bounds.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    resolved: Mutex<Vec<Resolved>>,
-    arrived: Notify,
-}
-
-impl Inbox {
-    pub(super) fn put(&self, resolved: Resolved) {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(resolved);
-        self.arrived.notify_one();
-    }
-
-    fn take(&self) -> Vec<Resolved> {
-        std::mem::take(&mut *self.resolved.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// The state of the loop.
 #[derive(Debug)]
 pub(super) struct Loop {
     pub(super) settings: Arc<Settings>,
     pub(super) out: Emitter,
-    stop: Stop,
+    pub(super) stop: Stop,
     /// Its first token is cancelled when nobody waits for the end of the thread any more.
     abort: Stop,
     pub(super) files: Files,
     pub(super) positions: Positions,
     pub(super) watch: Watch,
     pub(super) inbox: Arc<Inbox>,
-    ready: VecDeque<u64>,
+    pub(super) ready: VecDeque<u64>,
     /// Files looked at on every poll.
-    active: HashSet<u64>,
+    pub(super) active: HashSet<u64>,
     pub(super) held: Vec<Held>,
     pub(super) refused: HashSet<PathBuf>,
     /// A link's target, and the link.
@@ -117,19 +89,24 @@ pub(super) struct Loop {
     pub(super) walk_now: bool,
     notified: bool,
     /// Positions could not be saved the last time.
-    unsaved: bool,
+    pub(super) unsaved: bool,
     drained: Instant,
     next_poll: Instant,
     next_walk: Instant,
-    next_sync: Instant,
+    pub(super) next_sync: Instant,
 }
 
 impl Loop {
-    fn new(settings: Settings, out: Emitter, stop: Stop, abort: Stop) -> Self {
+    pub(super) fn new(settings: Settings, out: Emitter, stop: Stop, abort: Stop) -> Self {
         let (positions, found, started) = Positions::open(settings.positions.clone());
         if found.damaged > 0 {
             let path = settings.positions.display();
             tracing::warn!(%path, lines = found.damaged, "skipped damaged saved positions");
+        }
+        if let Some(aside) = found.aside {
+            let text = aside.explain(&settings.positions);
+            tracing::warn!("{text}");
+            out.counters.note("positions", text);
         }
         let (watch, watching) = Watch::new();
         let now = Instant::now();
@@ -245,7 +222,7 @@ impl Loop {
     }
 
     /// Looks at active files, and at some of the others, so that all are looked at every `idle_check`.
-    fn poll(&mut self, now: Instant) {
+    pub(super) fn poll(&mut self, now: Instant) {
         let rounds = self.settings.timing.idle_check.as_secs_f64();
         let share = self.settings.poll_interval.as_secs_f64() / rounds.max(0.001);
         let count = (self.files.len() as f64 * share).ceil() as usize;
@@ -277,10 +254,10 @@ impl Loop {
         }
     }
 
-    /// The time of the next line: now, but never again and never back, whatever the host's clock does.
+    /// The time of the next line.
     pub(super) fn time_ns(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.clock_ns.max(now.as_nanos() as i64)
+        next_time(self.clock_ns, now.as_nanos() as i64)
     }
 
     /// Waits for memory; `None` when reading is to stop first.
@@ -321,91 +298,10 @@ impl Loop {
             }
         }
     }
+}
 
-    fn take_receipts(&mut self) {
-        let resolved = self.inbox.take();
-        if resolved.is_empty() {
-            return;
-        }
-        let mut advanced = HashSet::new();
-        for Resolved { id, number, events, fate } in resolved {
-            let Some(file) = self.files.get_mut(id) else {
-                if fate == Fate::Lost {
-                    self.out.counters.drop_events("source_gone", events);
-                }
-                continue;
-            };
-            match file.ledger.resolve(number, fate) {
-                Outcome::Nothing => {}
-                Outcome::Advanced => {
-                    advanced.insert(id);
-                }
-                Outcome::Lost(mark) => {
-                    file.rewind(mark);
-                    file.pause = Some(Instant::now() + self.settings.timing.lost_pause);
-                    self.active.insert(id);
-                    if !self.stop.reading.is_cancelled() {
-                        let path = self.files.get(id).map(|file| file.path.display().to_string());
-                        let path = path.unwrap_or_default();
-                        let message = format!(
-                            "{path}: {events} lines were lost on their way, and are read again"
-                        );
-                        self.out.counters.error(unix_seconds() * 1000, message);
-                    }
-                }
-            }
-        }
-        for id in advanced {
-            self.record(id);
-        }
-        let written = self.positions.write();
-        self.saved(written);
-    }
-
-    /// Sets the saved position of a file.
-    pub(super) fn record(&mut self, id: u64) {
-        let Some(file) = self.files.get(id) else { return };
-        if matches!(file.life, super::files::Life::Deleted { .. }) {
-            return;
-        }
-        self.positions.put(Record {
-            inode: file.inode,
-            mark: file.ledger.acknowledged(),
-            prefix: file.prefix,
-            seconds: unix_seconds(),
-            path: file.name.clone(),
-        });
-    }
-
-    /// Writes positions, and syncs them when it is time.
-    fn save(&mut self) {
-        let now = Instant::now();
-        let mut result = self.positions.write();
-        if now >= self.next_sync {
-            self.next_sync = now + SYNC;
-            if self.positions.needs_sync() {
-                result = result.and(self.positions.sync());
-            }
-        }
-        self.saved(result);
-    }
-
-    /// Keeps the note on positions true.
-    fn saved(&mut self, result: std::io::Result<()>) {
-        if result.is_ok() && !self.unsaved {
-            return;
-        }
-        let path = self.settings.positions.display().to_string();
-        if let Err(error) = result {
-            let text = format!("positions cannot be saved: {error}");
-            self.unsaved = true;
-            self.out.counters.error(unix_seconds() * 1000, text.as_str());
-            if self.out.counters.note(&path, text) {
-                tracing::error!(%path, %error, "positions cannot be saved");
-            }
-        } else if self.positions.is_open() {
-            self.unsaved = false;
-            self.out.counters.clear_note(&path);
-        }
-    }
+/// Now, but never again and never back, as lines of one read are a nanosecond apart. A clock that was set back by more than
+/// that can explain is believed: else lines would bear the time of before until it is there again.
+pub(super) fn next_time(last_ns: i64, now_ns: i64) -> i64 {
+    if last_ns > now_ns.saturating_add(1_000_000_000) { now_ns } else { last_ns.max(now_ns) }
 }

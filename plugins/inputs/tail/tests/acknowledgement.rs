@@ -37,6 +37,19 @@ fn a_loss_takes_back_what_was_sent_after_it() {
     assert_eq!(ledger.resolve(again, Fate::Lost), Outcome::Lost(mark(10)));
 }
 
+#[test]
+fn receipts_of_before_a_file_began_anew_move_nothing() {
+    let mut ledger = Ledger::new(mark(0));
+    let old = [10, 20].map(|end| ledger.sent(mark(end)));
+    ledger.restart();
+    let new = ledger.sent(mark(5));
+    assert_eq!(ledger.resolve(old[0], Fate::Delivered), Outcome::Nothing);
+    assert_eq!(ledger.resolve(old[1], Fate::Lost), Outcome::Gone, "nobody can read it again");
+    assert_eq!(ledger.acknowledged(), mark(0));
+    assert_eq!(ledger.resolve(new, Fate::Delivered), Outcome::Advanced);
+    assert_eq!(ledger.acknowledged(), mark(5));
+}
+
 #[tokio::test]
 async fn lost_lines_are_read_again_in_order() {
     let place = Place::new();

@@ -71,6 +71,15 @@ impl Place {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    /// What a reused inode looks like: that of `old`, which is gone, comes back as `new` with other bytes.
+    pub(super) fn reuse(&self, old: &str, new: &str, bytes: &str) {
+        let aside = self.state.path().join("aside");
+        fs::hard_link(self.path(old), &aside).unwrap();
+        fs::write(&aside, bytes).unwrap();
+        self.remove(old);
+        fs::rename(&aside, self.path(new)).unwrap();
+    }
+
     pub(super) fn remove(&self, name: &str) {
         fs::remove_file(self.path(name)).unwrap();
     }
@@ -93,6 +102,14 @@ impl Place {
         self.start_with(pattern, options, 64, 64 << 20)
     }
 
+    pub(super) fn settings(&self, pattern: &str, options: &str) -> Settings {
+        let files = self.path(pattern).display().to_string();
+        let times = "poll_interval = \"100ms\"\ndiscover_interval = \"100ms\"";
+        let text = format!("files = [\"{files}\"]\n{times}\n{options}");
+        let config: Config = toml::from_str(&text).unwrap();
+        Settings::new(config, &context(self.state.path()), quick()).unwrap()
+    }
+
     pub(super) fn start_with(
         &self,
         pattern: &str,
@@ -100,11 +117,7 @@ impl Place {
         lane: usize,
         memory: usize,
     ) -> Agent {
-        let files = self.path(pattern).display().to_string();
-        let times = "poll_interval = \"100ms\"\ndiscover_interval = \"100ms\"";
-        let text = format!("files = [\"{files}\"]\n{times}\n{options}");
-        let config: Config = toml::from_str(&text).unwrap();
-        let settings = Settings::new(config, &context(self.state.path()), quick()).unwrap();
+        let settings = self.settings(pattern, options);
         let (sender, lane) = mpsc::channel(lane);
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(memory);

@@ -9,10 +9,11 @@ use tempfile::TempDir;
 
 use crate::tail::discover::{Globs, may_be_copy};
 use crate::tail::identity::{Digest, Inode, Mark, last_line_start};
-use crate::tail::positions::{Positions, Record, unix_seconds};
+use crate::tail::positions::{Positions, unix_seconds};
+use crate::tail::record::Record;
 use crate::tail::watch::{Watch, What};
 
-fn record(ino: u64, offset: u64, path: &str) -> Record {
+pub(super) fn record(ino: u64, offset: u64, path: &str) -> Record {
     Record {
         inode: Inode { dev: 1, ino },
         mark: Mark { offset, tail: Digest::of(b"tail") },

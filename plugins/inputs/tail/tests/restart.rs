@@ -6,6 +6,7 @@ use std::io::Write as _;
 use sentinel_contract::Fate;
 
 use super::harness::{Place, expected, numbered, resolve};
+use super::steps::Steps;
 
 const BEGINNING: &str = "start = \"beginning\"";
 
@@ -146,6 +147,7 @@ async fn a_damaged_positions_log_costs_only_what_is_damaged() {
     file.write_all(damaged.as_bytes()).unwrap();
     file.write_all(b"0123abcd p 1 2 3").unwrap(); // torn
     drop(file);
+    fs::remove_file(place.positions().with_extension("old")).unwrap(); // it would fill in for b
     let mut agent = place.start("*.log", BEGINNING);
     assert_eq!(agent.lines(3).await, expected(0..3), "b is read again, a is not");
     agent.finish().await;
@@ -209,4 +211,57 @@ async fn files_rotated_one_after_the_other_are_finished_in_their_order_after_a_r
     let mut agent = place.start("a.log", &options);
     assert_eq!(agent.lines(8990).await, expected(10..9000));
     agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_line_that_was_begun_before_a_kill_comes_whole_and_once() {
+    let place = Place::new();
+    place.append("a.log", "one\ntw");
+    let mut agent = place.start("a.log", BEGINNING);
+    assert_eq!(agent.lines(1).await, ["one"]);
+    super::harness::until("the receipt is written", || {
+        fs::read_to_string(place.positions()).unwrap().contains(" 4 ")
+    })
+    .await;
+    agent.kill().await;
+    place.append("a.log", "o\nthree\n");
+    let mut agent = place.start("a.log", "");
+    assert_eq!(agent.lines(2).await, ["two", "three"]);
+    agent.finish().await;
+}
+
+/// As gzip leaves it: the length of what is in it stands last.
+fn gzipped(length: u32) -> Vec<u8> {
+    let mut bytes = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03 data, and a checksum ".to_vec();
+    bytes.extend(length.to_le_bytes());
+    bytes
+}
+
+#[tokio::test]
+async fn what_was_compressed_unread_while_stopped_is_counted_once() {
+    for (length, counted, truncated) in
+        [(4, None, false), (40, Some(&1), false), (40, Some(&1), true)]
+    {
+        let place = Place::new();
+        place.append("a.log.2.gz", gzipped(400)); // compressed long ago
+        place.append("a.log", "one\n");
+        let mut steps = Steps::new(&place, "a.log", BEGINNING);
+        steps.poll().await;
+        drop(steps);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await; // the kernel's clock for files ticks every 4 ms
+        if truncated {
+            place.truncate("a.log");
+        } else {
+            place.rename("a.log", "a.log.1");
+        }
+        place.append("a.log", "new\n");
+        place.append("a.log.1.gz", gzipped(length));
+        let _compressed = fs::remove_file(place.path("a.log.1"));
+        let mut steps = Steps::new(&place, "a.log", "");
+        assert_eq!(steps.poll().await, ["a.log: new"]);
+        assert_eq!(steps.counters.drops().get("source_gone"), counted);
+        drop(steps);
+        let steps = Steps::new(&place, "a.log", "");
+        assert_eq!(steps.counters.drops().get("source_gone"), None);
+    }
 }
