@@ -75,8 +75,10 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     // Three quarters for sources that can wait, one for what cannot (host metrics).
     let (patient, prompt) = (Memory::new(budget / 4 * 3), Memory::new(budget / 4));
     let telemetry = Telemetry::new(Arc::clone(&plan.host), vec![patient.clone(), prompt.clone()]);
+    let dead_letters = Arc::new(DeadLetters::new(&shared.state_dir, Arc::clone(&telemetry)));
     let mut wiring = Wiring {
-        dead_letters: Arc::new(DeadLetters::new(&shared.state_dir, Arc::clone(&telemetry))),
+        commands: Commands::new(Arc::clone(&dead_letters)),
+        dead_letters,
         plan,
         shared,
         telemetry: Arc::clone(&telemetry),
@@ -87,7 +89,6 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
         deadline: CancellationToken::new(),
         outputs: Vec::new(),
         observers: Vec::new(),
-        commands: Commands::default(),
         keepers: Vec::new(),
         disk: Arc::default(),
     };
@@ -214,6 +215,7 @@ impl Wiring<'_> {
             let (queue, keepers) =
                 queue::queue(state_dir, &spec.alias, memory, &options, counters, &self.disk);
             self.keepers.extend(keepers);
+            self.dead_letters.serve(&spec.alias, &queue);
             let port = OutputPort {
                 queue: Arc::clone(&queue),
                 accepts: output.accepts(),
