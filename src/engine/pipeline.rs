@@ -215,7 +215,7 @@ impl Wiring<'_> {
             let (queue, keepers) =
                 queue::queue(state_dir, &spec.alias, memory, &options, counters, &self.disk);
             self.keepers.extend(keepers);
-            self.dead_letters.serve(&spec.alias, &queue);
+            self.dead_letters.serve(&spec.alias, &queue, output.accepts());
             let port = OutputPort {
                 queue: Arc::clone(&queue),
                 accepts: output.accepts(),

@@ -222,7 +222,10 @@ fn letters_of_an_output_that_is_gone_are_kept_and_can_be_purged() {
     drop(agent);
     let _agent = Agent::start(folder.path(), &renamed);
     let gone = ask(folder.path(), &["queue", "retry", "--all"]);
-    fails(&gone, "1 letter of loki: no output of that name is running (running are: other); kept");
+    fails(
+        &gone,
+        "1 letter of loki: no output of that name that takes them is running (running are: other); kept",
+    );
     fails(&ask(folder.path(), &["queue", "purge", "--all"]), "say --yes");
     assert_eq!(letters(folder.path()), 1);
     let other = ask(folder.path(), &["queue", "purge", "--output", "other", "--yes"]);

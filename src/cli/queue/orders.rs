@@ -104,7 +104,7 @@ fn report(all: &Told, which: &Which) {
     for (alias, letters) in &all.homeless {
         let known = if all.outputs.is_empty() { "none".to_owned() } else { all.outputs.join(", ") };
         complain(&format!(
-            "error: {} of {}: no output of that name is running (running are: {known}); kept",
+            "error: {} of {}: no output of that name that takes them is running (running are: {known}); kept",
             counted(*letters),
             plain(alias, 80)
         ));

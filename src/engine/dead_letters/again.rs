@@ -14,12 +14,12 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentinel_contract::{Batch, Fate, Piece, Receipt};
+use sentinel_contract::{Batch, Events, Fate, Kinds, Piece, Receipt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use super::walk::{Line, Position, Which, letter, walk};
-use super::{DeadLetters, Flying, Purged, Summary, address, locked};
+use super::{DeadLetters, Flying, Letter, Purged, Summary, address, locked};
 use crate::config::Role;
 use crate::queue::{Entry, Queue};
 
@@ -67,7 +67,7 @@ pub struct Told {
     pub unreadable: u64,
     /// Names that no letter has.
     pub missing: Vec<String>,
-    /// Letters whose output is not running, or that a transform panicked over: they stay.
+    /// Letters whose output is not running, or takes no such events any more, or that a transform panicked over: they stay.
     pub homeless: BTreeMap<String, u64>,
     /// The outputs that are running.
     pub outputs: Vec<String>,
@@ -186,12 +186,12 @@ impl DeadLetters {
         Ok(sending.told)
     }
 
-    fn queues(&self) -> BTreeMap<String, Arc<Queue>> {
+    fn queues(&self) -> BTreeMap<String, (Arc<Queue>, Kinds)> {
         let queues = locked(&self.queues);
-        let running = |(alias, queue): (&String, &std::sync::Weak<Queue>)| {
-            Some((alias.clone(), queue.upgrade()?))
-        };
-        queues.iter().filter_map(running).collect()
+        let running = queues.iter().filter_map(|(alias, (queue, accepts))| {
+            Some((alias.clone(), (queue.upgrade()?, *accepts)))
+        });
+        running.collect()
     }
 
     /// Settles letters as they are answered, until all are.
@@ -249,7 +249,7 @@ impl DeadLetters {
 struct Sending<'a> {
     letters: &'a DeadLetters,
     round: &'a Arc<Round>,
-    queues: BTreeMap<String, Arc<Queue>>,
+    queues: BTreeMap<String, (Arc<Queue>, Kinds)>,
     /// Bytes on their way, by output.
     used: BTreeMap<String, usize>,
     flying: BTreeSet<Position>,
@@ -260,7 +260,7 @@ impl Sending<'_> {
     fn letter(&mut self, position: Position, summary: &Summary<'_>, text: &[u8]) {
         let alias = &*summary.plugin;
         let is_output = summary.role == Role::Output.word();
-        let Some(queue) = self.queues.get(alias).filter(|_| is_output) else {
+        let Some((queue, accepts)) = self.queues.get(alias).filter(|_| is_output) else {
             *self.told.homeless.entry(alias.to_owned()).or_insert(0) += 1;
             return;
         };
@@ -274,10 +274,18 @@ impl Sending<'_> {
             self.told.left += 1;
             return;
         }
-        let Some((entry, flying)) = self.round.entry(position, bytes, text) else {
+        let read =
+            letter(text).and_then(|letter| Some((letter.event.clone().into_events()?, letter)));
+        let Some((events, letter)) = read else {
             self.told.unreadable += 1;
             return;
         };
+        if !accepts.contains(events.kind()) {
+            // Another output has the name now, and would pass over what it does not know.
+            *self.told.homeless.entry(alias.to_owned()).or_insert(0) += 1;
+            return;
+        }
+        let (entry, flying) = self.round.entry(position, bytes, events, letter);
         *used += bytes;
         self.told.sent += 1;
         locked(&self.letters.flying).insert(address(&flying.batch), flying);
@@ -286,15 +294,15 @@ impl Sending<'_> {
 }
 
 impl Round {
-    /// A letter as an entry for a queue; `None` when it cannot be read.
+    /// A letter as an entry for a queue.
     fn entry(
         self: &Arc<Self>,
         position: Position,
         bytes: usize,
-        text: &[u8],
-    ) -> Option<(Entry, Flying)> {
-        let letter = letter(text)?;
-        let mut batch = Batch::new(letter.origin.into(), letter.event.into_events()?);
+        events: Events,
+        letter: Letter,
+    ) -> (Entry, Flying) {
+        let mut batch = Batch::new(letter.origin.into(), events);
         batch.source = letter.source;
         let batch = Arc::new(batch);
         let (round, key) = (Arc::clone(self), address(&batch));
@@ -305,7 +313,7 @@ impl Round {
         let entry = Entry::new(Piece::whole(Arc::clone(&batch)), Some(receipt));
         let (id, first_ms, tries, plugin) =
             (letter.id, letter.first_ms, letter.tries, letter.plugin);
-        Some((entry, Flying { batch, position, id, first_ms, tries, plugin, bytes }))
+        (entry, Flying { batch, position, id, first_ms, tries, plugin, bytes })
     }
 }
 

@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use sentinel_contract::{Batch, Cause, Piece};
+use sentinel_contract::{Batch, Cause, Kinds, Piece};
 
 use crate::clock::now_ms;
 use crate::queue::Queue;
@@ -40,7 +40,7 @@ pub struct DeadLetters {
     /// One walk through the files at a time, and none while letters land: what is on its way is sent once.
     turn: Mutex<()>,
     /// Where an output's letters go again.
-    queues: Mutex<BTreeMap<String, Weak<Queue>>>,
+    queues: Mutex<BTreeMap<String, (Weak<Queue>, Kinds)>>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -77,9 +77,10 @@ impl DeadLetters {
         }
     }
 
-    /// Letters of the output of this alias are sent again through this queue, as long as it is there.
-    pub(crate) fn serve(&self, alias: &str, queue: &Arc<Queue>) {
-        locked(&self.queues).insert(alias.to_owned(), Arc::downgrade(queue));
+    /// Letters of the output of this alias, which takes these kinds, are sent again through this queue, as long as that is
+    /// there.
+    pub(crate) fn serve(&self, alias: &str, queue: &Arc<Queue>, accepts: Kinds) {
+        locked(&self.queues).insert(alias.to_owned(), (Arc::downgrade(queue), accepts));
     }
 
     /// Writes the events of `piece` whose index within it is in `events`. On return they are on disk.

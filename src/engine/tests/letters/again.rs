@@ -43,6 +43,8 @@ async fn letters_that_are_delivered_are_gone_and_the_next_agent_finds_none() {
     assert_eq!(script("again1-out").lines(), digits());
     assert!(lines(folder.path()).is_empty());
     assert_eq!(retry(&running, Which::All).await.sent, 0);
+    let file = folder.path().join("dead-letters.jsonl");
+    until("its room is given back", || std::fs::metadata(&file).unwrap().len() < 100).await;
     running.stop().await;
 }
 
@@ -109,7 +111,7 @@ async fn an_agent_that_ends_in_between_leaves_the_letters_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn letters_of_an_output_that_is_gone_or_of_a_transform_stay_and_are_told() {
+async fn letters_that_no_running_output_takes_stay_and_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk();
     let letters = DeadLetters::new(folder.path(), Arc::clone(&desk.telemetry));
@@ -118,11 +120,15 @@ async fn letters_of_an_output_that_is_gone_or_of_a_transform_stay_and_are_told()
     let piece =
         Piece::whole(Arc::new(log_batch("in", &Arc::new(Labels::new([("a", "b")])), &["z"])));
     letters.write(&transform, &piece, &[0], "panicked").unwrap();
+    let other = desk.telemetry.add(Role::Output, "scripted", &"again5-out".into());
+    let incident = Batch::new("web".into(), Events::Incidents(vec![Incident::default()]));
+    letters.write(&other, &Piece::whole(Arc::new(incident)), &[0], "of another kind").unwrap();
     let running = agent("again5", folder.path());
     let told = retry(&running, Which::All).await;
-    assert_eq!((told.sent, told.homeless["out"], told.homeless["again5-out"]), (0, 2, 1));
+    assert_eq!((told.sent, told.homeless["out"], told.homeless["again5-out"]), (0, 2, 2));
     assert_eq!(told.outputs, ["again5-out"]);
-    assert_eq!(lines(folder.path()), ["x", "y", "z"]);
+    assert_eq!(lines(folder.path())[..3], ["x", "y", "z"]);
+    assert_eq!(waiting(folder.path()).0.len(), 4);
     running.stop().await;
 }
 

@@ -196,13 +196,38 @@ fn what_was_settled_does_not_count_when_its_file_goes_and_names_do_not_come_agai
 }
 
 #[test]
-fn a_file_that_a_person_removed_is_made_again() {
+fn a_name_does_not_come_again_after_its_file_was_emptied() {
+    let desk = desk();
+    let letters = desk.letters(ROOM);
+    let mut names = Vec::new();
+    for all in [true, false, true, false] {
+        desk.write(&letters, &["x"]);
+        let id = waiting(desk.state()).0.pop().unwrap().1.id;
+        assert!(!names.contains(&id), "{id} again");
+        names.push(id.clone());
+        let which = if all { Which::All } else { Which::Ids(vec![id]) };
+        purge(desk.state(), &which).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_a_person_removed_or_edited_is_gone_on_with() {
     let desk = desk();
     let letters = desk.letters(ROOM);
     desk.write(&letters, &["x"]);
     std::fs::remove_file(desk.file()).unwrap();
-    desk.write(&letters, &["y"]);
-    assert_eq!(lines(desk.state()), ["y"]);
+    desk.write(&letters, &["y", "z"]);
+    assert_eq!(lines(desk.state()), ["y", "z"]);
+    let text = std::fs::read_to_string(desk.file()).unwrap();
+    let short: Vec<&str> = text.lines().take(2).collect();
+    std::fs::write(desk.file(), short.join("\n")).unwrap();
+    desk.write(&letters, &["a"]);
+    assert_eq!(lines(desk.state()), ["y", "a"]);
+    let copy = desk.state().join("copy");
+    std::fs::copy(desk.file(), &copy).unwrap();
+    std::fs::rename(copy, desk.file()).unwrap();
+    desk.write(&letters, &["b"]);
+    assert_eq!(lines(desk.state()), ["y", "a", "b"]);
 }
 
 #[test]
