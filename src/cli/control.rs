@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use sentinel_contract::Command;
 use sentinel_engine::commands::Reply;
-use sentinel_engine::control::{Answer, LONGEST, NAME, reachable};
+use sentinel_engine::control::{Answer, LONGEST, NAME, Request, reachable};
 
 use super::{complain, print};
 
@@ -21,13 +21,36 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// Brings a command to the agent of this state folder. The replies are of the detectors that it concerned.
 pub(crate) fn tell(state_dir: &Path, command: &Command) -> anyhow::Result<Vec<Reply>> {
+    match ask(state_dir, &Request::Detectors(command.clone()))? {
+        Heard::Answer(answer) => Ok(answer.replies),
+        Heard::Nobody(why) => bail!("{why}"),
+    }
+}
+
+/// What came back.
+pub(crate) enum Heard {
+    /// The agent did it.
+    Answer(Box<Answer>),
+    /// No agent runs with that state folder: why that is known.
+    Nobody(String),
+}
+
+/// Brings a request to the agent of this state folder.
+pub(crate) fn ask(state_dir: &Path, request: &Request) -> anyhow::Result<Heard> {
     let path = state_dir.join(NAME);
-    let mut request = serde_json::to_string(command)?;
+    let mut request = serde_json::to_string(request)?;
     anyhow::ensure!(request.len() < LONGEST, "the command is longer than {LONGEST} bytes");
     request.push('\n');
     let mut stream = match reachable(&path, |path| UnixStream::connect(path)) {
         Ok(stream) => stream,
-        Err(error) => bail!("{}", refused(&path, &error)),
+        Err(error) => {
+            let why = refused(&path, &error);
+            let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+            if nobody.contains(&error.kind()) {
+                return Ok(Heard::Nobody(why));
+            }
+            bail!("{why}")
+        }
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -41,7 +64,7 @@ pub(crate) fn tell(state_dir: &Path, command: &Command) -> anyhow::Result<Vec<Re
     })?;
     match answer.error {
         Some(error) => bail!("{error}"),
-        None => Ok(answer.replies),
+        None => Ok(Heard::Answer(Box::new(answer))),
     }
 }
 
@@ -82,8 +105,8 @@ pub(super) fn refused(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Whose the socket is; its folder's owner when even that may not be looked into.
-fn owner(path: &Path) -> Option<String> {
+/// Whose a file is; its folder's owner when even that may not be looked into.
+pub(super) fn owner(path: &Path) -> Option<String> {
     let uid = path.ancestors().find_map(|path| std::fs::symlink_metadata(path).ok())?.uid();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     Some(user(&users, uid).unwrap_or_else(|| format!("#{uid}")))

@@ -16,6 +16,7 @@ mod once;
 mod paths;
 mod plugins;
 mod progress;
+mod queue;
 mod reload;
 mod replay;
 mod run;
@@ -178,6 +179,11 @@ enum Command {
         #[arg(long, value_name = "ALIAS")]
         detector: Option<String>,
     },
+    /// What waits for each output, and what its backend refused for good: the dead letters
+    Queue {
+        #[command(subcommand)]
+        what: queue::What,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -201,6 +207,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Accept { id } => accept::accept(&options, &id),
         Command::Undo { detector } => accept::undo(&options, detector),
         Command::Train { now: _, detector } => train::train(&options, detector),
+        Command::Queue { what } => queue::queue(&options, what),
         Command::Completions { shell } => completions::completions::<Arguments>(shell),
     };
     outcome.unwrap_or_else(|error| {

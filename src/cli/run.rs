@@ -183,7 +183,7 @@ fn app(
 }
 
 /// One agent a state folder: two would spoil each other's positions.
-fn lock(state_dir: &Path) -> anyhow::Result<File> {
+pub(super) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("lock");
     let file = OpenOptions::new()
         .create(true)

@@ -1,4 +1,4 @@
-//! Commands of people on their way to the observers, and the answers on their way back.
+//! Commands of people on their way to the observers and to the dead letters, and the answers on their way back.
 //!
 //! Every observer has a small inbox of its own for them, so that a command does not wait behind batches, and no
 //! command can make a detector's memory grow. Knows no transport: `control` brings them into the process.
@@ -9,6 +9,8 @@ use std::time::Duration;
 use sentinel_contract::Command;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::dead_letters::{DeadLetters, Order, Told};
 
 /// Commands that may wait at one observer.
 const WAITING: usize = 8;
@@ -38,13 +40,27 @@ pub struct Reply {
 /// Each observer's.
 type Inboxes = Vec<(Arc<str>, mpsc::Sender<Request>)>;
 
-/// The way to every observer.
+/// The way to every observer, and to the dead letters.
 #[derive(Clone, Default)]
 pub struct Commands {
     observers: Arc<Mutex<Inboxes>>,
+    letters: Option<Arc<DeadLetters>>,
 }
 
 impl Commands {
+    /// With these dead letters, and no observer yet.
+    pub(crate) fn new(letters: Arc<DeadLetters>) -> Self {
+        Commands { observers: Arc::default(), letters: Some(letters) }
+    }
+
+    /// Sends dead letters again, or removes them. Answers within seconds.
+    pub async fn letters(&self, order: Order) -> Result<Told, String> {
+        match &self.letters {
+            Some(letters) => letters.obey(order).await,
+            None => Err("this agent keeps no dead letters".to_owned()),
+        }
+    }
+
     /// The inbox of one more observer, or of one that takes another's place.
     pub(crate) fn add(&self, alias: &Arc<str>) -> mpsc::Receiver<Request> {
         let (sender, receiver) = mpsc::channel(WAITING);

@@ -1,7 +1,7 @@
 //! The control socket: how a person's command comes into the running agent.
 //!
 //! A Unix socket in the state folder, for the agent's own user alone (mode 0600; root may always). A connection carries
-//! one line of JSON each way: a [`Command`], an [`Answer`]. Whoever can open it may silence and train detectors, which
+//! one line of JSON each way: a [`Request`], an [`Answer`]. Whoever can open it may silence and train detectors, which
 //! is why commands do not go over the page: that has no login. Nothing here may wait for long: how many connect, how
 //! much they send and how long they take is limited, and a socket that cannot be made is logged and done without.
 
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{Commands, Reply};
+use crate::dead_letters::{Order, Told};
 
 /// The socket's name in the state folder.
 pub const NAME: &str = "control.sock";
@@ -35,12 +36,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// `sun_path` holds 107 bytes and an end.
 const LONGEST_PATH: usize = 107;
 
+/// What is asked. As JSON: a detectors' [`Command`] as it is, or `{"letters":{...}}` with an [`Order`] in it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Request {
+    /// For the detectors.
+    Detectors(Command),
+    /// For the dead letters.
+    Letters {
+        /// What to do with which.
+        letters: Order,
+    },
+}
+
 /// What the agent answers.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// One for each detector that the command concerned.
     #[serde(default)]
     pub replies: Vec<Reply>,
+    /// What was done with dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letters: Option<Told>,
     /// Why nobody was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -129,9 +146,9 @@ async fn serve_one(stream: &UnixStream, commands: &Commands) -> Result<(), Cause
     let line = timeout(QUIET, read_line(stream)).await.context("no line came")??;
     let answer = match line {
         None => refuse(format!("a command is one line of at most {LONGEST} bytes")),
-        Some(line) => match serde_json::from_slice(&line) {
+        Some(line) => match understand(&line) {
             Err(error) => refuse(format!("not a command: {error}")),
-            Ok(command) => tell(commands, command).await,
+            Ok(request) => tell(commands, request).await,
         },
     };
     let mut line = serde_json::to_vec(&answer)?;
@@ -140,15 +157,31 @@ async fn serve_one(stream: &UnixStream, commands: &Commands) -> Result<(), Cause
     Ok(())
 }
 
-async fn tell(commands: &Commands, command: Command) -> Answer {
-    match commands.tell(command).await {
-        Ok(replies) => Answer { replies, error: None },
-        Err(words) => refuse(words),
+/// By its outermost name, so that a mistake within is told as what it is.
+fn understand(line: &[u8]) -> serde_json::Result<Request> {
+    let mut value: serde_json::Value = serde_json::from_slice(line)?;
+    match value.as_object_mut().and_then(|request| request.remove("letters")) {
+        Some(order) => serde_json::from_value(order).map(|letters| Request::Letters { letters }),
+        None => serde_json::from_slice(line).map(Request::Detectors),
     }
 }
 
+async fn tell(commands: &Commands, request: Request) -> Answer {
+    let answer = match request {
+        Request::Detectors(command) => {
+            let replies = commands.tell(command).await;
+            replies.map(|replies| Answer { replies, ..Answer::default() })
+        }
+        Request::Letters { letters } => {
+            let told = commands.letters(letters).await;
+            told.map(|told| Answer { letters: Some(told), ..Answer::default() })
+        }
+    };
+    answer.unwrap_or_else(refuse)
+}
+
 fn refuse(words: String) -> Answer {
-    Answer { replies: Vec::new(), error: Some(words) }
+    Answer { error: Some(words), ..Answer::default() }
 }
 
 /// Without its end; `None` when it is too long or has none.

@@ -194,7 +194,7 @@ fn bury(mut batch: Batch, dead_letters: &DeadLetters, who: &Plugin, why: &str) {
     let piece = Piece::whole(Arc::new(batch));
     let all: Vec<usize> = piece.range.clone().collect();
     who.counters.drop_events("panicked", all.len() as u64);
-    let written = dead_letters.write(&who.alias, &piece, &all, why);
+    let written = dead_letters.write(who, &piece, &all, why);
     if let Err(error) = &written {
         tracing::error!(%error, "cannot write the dead letters");
     }

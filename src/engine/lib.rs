@@ -28,7 +28,7 @@ mod output;
 
 mod backoff;
 
-mod dead_letters;
+pub mod dead_letters;
 
 mod observer;
 

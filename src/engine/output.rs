@@ -330,7 +330,7 @@ impl Held {
                 continue;
             }
             counters.drop_events("rejected", refused.len() as u64);
-            match dead_letters.write(&self.state.alias, &entry.piece, &refused, why) {
+            match dead_letters.write(&self.state, &entry.piece, &refused, why) {
                 Ok(()) => entry.resolve(Fate::Rejected),
                 Err(error) => {
                     // Not on record: the source reads it again, and the backend is asked again.

@@ -31,7 +31,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Condition::Active => "active",
             Condition::Failed => "failed",

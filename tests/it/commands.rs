@@ -60,12 +60,12 @@ fn past(state_dir: &Path, first_ms: i64) {
 }
 
 /// A state folder with a configuration whose page nobody serves.
-struct Place {
-    folder: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let config = "[[inputs.system]]\n[web]\nlisten = \"127.0.0.1:1\"\n";
@@ -73,38 +73,38 @@ impl Place {
         Place { folder }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    fn ask(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
         ask(self.folder.path(), arguments)
     }
 }
 
 /// The command line for the configuration and state of this folder, in UTC.
-fn command(binary: &Path, folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(binary: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.args(arguments).arg("--config").arg(folder.join("agent.toml"));
     command.arg("--state-dir").arg(folder.join("state")).env("TZ", "UTC");
     command
 }
 
-fn ask(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn ask(folder: &Path, arguments: &[&str]) -> Output {
     command(&binary(), folder, arguments).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// It failed, said this, and printed nothing that a script would take for an answer.
 #[track_caller]
-fn fails(output: &Output, words: &str) {
+pub(crate) fn fails(output: &Output, words: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(err(output).contains(words), "{words:?} in {output:?}");
     assert_eq!(out(output), "", "{output:?}");

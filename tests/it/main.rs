@@ -12,5 +12,6 @@
 mod cli;
 mod commands;
 mod house;
+mod letters;
 mod live;
 mod replay;

@@ -99,6 +99,7 @@ impl Running {
         let (retire, drain) = (CancellationToken::new(), self.drain.child_token());
         let deadline = self.deadline.child_token();
         let accepts = output.accepts();
+        self.dead_letters.serve(&spec.alias, &queue, accepts);
         let task = OutputTask {
             limits: limits(spec, self.plan.agent.flush_interval.0),
             output,

@@ -63,11 +63,12 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     let (patient, prompt) = (Memory::new(budget / 4 * 3), Memory::new(budget / 4));
     let telemetry = Telemetry::new(Arc::clone(&plan.host), vec![patient.clone(), prompt.clone()]);
     let signal = Arc::new(Signal::default());
+    let dead_letters = Arc::new(DeadLetters::new(&shared.state_dir, Arc::clone(&telemetry)));
     let mut running = Running {
-        dead_letters: Arc::new(DeadLetters::new(&shared.state_dir, Arc::clone(&telemetry))),
+        commands: Commands::new(Arc::clone(&dead_letters)),
+        dead_letters,
         ticker: tokio::spawn(tick(Arc::clone(&telemetry))),
         telemetry,
-        commands: Commands::default(),
         plan: Arc::clone(plan),
         shared: shared.clone(),
         patient,

@@ -1,6 +1,6 @@
 //! Stopping what another plan has differently, or no longer: before its successor starts, and without what others do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -85,6 +85,7 @@ impl Running {
         let OutputCell { identity, mut task, queue, drain, deadline, .. } = cell;
         tracing::info!(output = %identity.alias, "no longer configured: it delivers what it has");
         queue.dismiss();
+        self.dead_letters.dismiss(&identity.alias);
         drain.cancel();
         let (patience, end) = (self.plan.agent.shutdown_timeout.0, deadline.clone());
         let task = tokio::spawn(async move {
@@ -94,7 +95,12 @@ impl Running {
             }
         });
         self.leaving.retain(|one| !one.task.is_finished());
-        self.leaving.push(Leaving { alias: identity.alias, queue, deadline, task });
+        self.leaving.push(Leaving {
+            alias: identity.alias,
+            queue: Arc::downgrade(&queue),
+            deadline,
+            task,
+        });
     }
 
     /// An alias that another output takes has its folder free: its former owner ends at once.
@@ -117,7 +123,7 @@ impl Running {
             wait([task], Instant::now() + SAVE).await;
             let until = Instant::now() + SAVE;
             // The disk thread lets go of it last.
-            while Arc::strong_count(&queue) > 1 && Instant::now() < until {
+            while queue.strong_count() > 0 && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -127,7 +133,7 @@ impl Running {
 /// An output on its way out.
 pub(super) struct Leaving {
     alias: Arc<str>,
-    queue: Arc<Queue>,
+    queue: Weak<Queue>,
     deadline: CancellationToken,
     pub(super) task: JoinHandle<()>,
 }

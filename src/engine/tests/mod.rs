@@ -4,6 +4,7 @@ mod commands;
 mod control;
 mod delivery;
 mod gathering;
+mod letters;
 mod lifecycle;
 mod logging;
 mod memory;
