@@ -79,6 +79,7 @@ fn answer(stream: &TcpStream, status: &AtomicU16, taken: &Mutex<Vec<String>>) ->
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let push = PushRequest::decode(&*snap::raw::Decoder::new().decompress_vec(&body).ok()?).ok()?;
+    let name = push.streams.first()?.labels.clone();
     let mut lines: Vec<String> = push
         .streams
         .into_iter()
@@ -91,7 +92,8 @@ fn answer(stream: &TcpStream, status: &AtomicU16, taken: &Mutex<Vec<String>>) ->
     }
     if status == 400 {
         text = format!(
-            "Max entry size '5' bytes exceeded for stream '{{job=\"app\"}}' while adding an entry with length '{}' bytes",
+            "Max entry size '{}' bytes exceeded for stream '{name}' while adding an entry with length '{}' bytes",
+            POISON.len() - 1,
             POISON.len()
         );
         lines.retain(|line| line != POISON);
@@ -148,7 +150,7 @@ fn a_refused_line_is_listed_inspected_and_delivered_once_its_backend_is_mended()
     let ask = |arguments: &[&str]| ask(folder.path(), arguments);
     let listed = out(&ask(&["queue", "list"]));
     assert!(listed.contains("OUTPUT") && listed.contains("loki: 1 letter from 20"), "{listed}");
-    assert!(listed.contains("1 x ") && listed.contains("Max entry size '5'"), "{listed}");
+    assert!(listed.contains("1 x ") && listed.contains("Max entry size '14'"), "{listed}");
 
     let inspected = out(&ask(&["queue", "inspect"]));
     assert!(inspected.contains("line      poison \\u{1b}[31mred"), "{inspected}");
