@@ -46,5 +46,8 @@ pub mod log;
 
 pub use observer::observer_state;
 
+#[doc(hidden)]
+pub use disk::bench;
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 //! disk_v2, vmagent's persistentqueue, otel-arrow's quiver: reference/reliability-and-performance.md, B1), the order of
 //! writes follows Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014): content, its fsync, then the name.
 
+pub mod bench;
 mod folder;
 mod format;
 mod open;
