@@ -1,0 +1,110 @@
+//! Remote write 1.0 as a receiver reads it, and what is kept of each series: how many samples, whether their times went back,
+//! and the largest gap. The wire types are those of Prometheus' `prompb/remote.proto` and `types.proto`.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+
+/// `WriteRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) timeseries: Vec<TimeSeries>,
+}
+
+/// `TimeSeries`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// `Label`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Label {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
+}
+
+/// `Sample`.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Sample {
+    #[prost(double, tag = "1")]
+    pub(crate) value: f64,
+    #[prost(int64, tag = "2")]
+    pub(crate) timestamp: i64,
+}
+
+impl TimeSeries {
+    pub(crate) fn name(&self) -> &str {
+        let name = self.labels.iter().find(|label| label.name == "__name__");
+        name.map_or("", |label| &label.value)
+    }
+}
+
+/// None when it is not a `WriteRequest` in snappy.
+pub(crate) fn decode(body: &[u8]) -> Option<WriteRequest> {
+    let raw = snap::raw::Decoder::new().decompress_vec(body).ok()?;
+    WriteRequest::decode(raw.as_slice()).ok()
+}
+
+/// What is kept of one series.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Course {
+    pub(crate) samples: u64,
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    /// Samples that were older than the one before.
+    pub(crate) backwards: u64,
+    pub(crate) largest_gap_ms: i64,
+}
+
+/// All series, by name and labels as `name{a="b",c="d"}`.
+#[derive(Debug, Default)]
+pub(crate) struct AllSeries(BTreeMap<String, Course>);
+
+impl AllSeries {
+    pub(crate) fn take(&mut self, request: &WriteRequest) {
+        for series in &request.timeseries {
+            let labels: Vec<String> = series
+                .labels
+                .iter()
+                .filter(|label| label.name != "__name__")
+                .map(|label| format!("{}={:?}", label.name, label.value))
+                .collect();
+            let key = format!("{}{{{}}}", series.name(), labels.join(","));
+            let course = self.0.entry(key).or_default();
+            for sample in &series.samples {
+                if course.samples == 0 {
+                    course.first_ms = sample.timestamp;
+                } else {
+                    let step = sample.timestamp - course.last_ms;
+                    course.backwards += u64::from(step < 0);
+                    course.largest_gap_ms = course.largest_gap_ms.max(step);
+                }
+                course.samples += 1;
+                course.last_ms = sample.timestamp;
+            }
+        }
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The series whose name and labels begin with this.
+    pub(crate) fn find(&self, beginning: &str) -> Vec<(&str, Course)> {
+        let all = self.0.iter().filter(|(key, _)| key.starts_with(beginning));
+        all.map(|(key, course)| (key.as_str(), *course)).collect()
+    }
+
+    /// Samples older than the one before them, in all series.
+    pub(crate) fn backwards(&self) -> u64 {
+        self.0.values().map(|course| course.backwards).sum()
+    }
+}
