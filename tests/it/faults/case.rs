@@ -88,8 +88,12 @@ pub(crate) fn run(name: &'static str, limits: &Limits, body: fn(&Case)) {
     let limit = Duration::from_secs(if size == Size::Short { limits.0 } else { limits.1 });
     let (folder, numbers) = (tempfile::tempdir().unwrap(), Arc::default());
     everybody_may_pass(folder.path());
-    let case =
-        Case { size, seed: seed(), folder: folder.path().to_owned(), numbers: Arc::clone(&numbers) };
+    let case = Case {
+        size,
+        seed: seed(),
+        folder: folder.path().to_owned(),
+        numbers: Arc::clone(&numbers),
+    };
     let (seed, started) = (case.seed, Instant::now());
     eprintln!("faults::{name}, {size:?}, SENTINEL_FAULT_SEED={seed}, at most {limit:?}");
     let thread = std::thread::Builder::new().name(name.to_owned());
@@ -115,7 +119,13 @@ pub(crate) fn run(name: &'static str, limits: &Limits, body: fn(&Case)) {
         _ => "passed".to_owned(),
     };
     let numbers = numbers.lock().unwrap().join("; ");
-    report(&[name, &seed.to_string(), &started.elapsed().as_secs().to_string(), &numbers, &verdict]);
+    report(&[
+        name,
+        &seed.to_string(),
+        &started.elapsed().as_secs().to_string(),
+        &numbers,
+        &verdict,
+    ]);
     assert!(!late, "faults::{name} was not done within {limit:?}, seed {seed}");
     if let Some(Err(panic)) = ended {
         std::panic::resume_unwind(panic);

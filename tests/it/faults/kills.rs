@@ -74,9 +74,10 @@ fn kill_again_and_again(
     let mut tally = Tally::default();
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(50 + random.below(1950)));
-        tally.count(sink, "a");
         let there = std::fs::metadata(file).unwrap().len();
         agent.kill();
+        std::thread::sleep(Duration::from_millis(30)); // what it has sent is taken
+        tally.count(sink, "a");
         tally.kills += 1;
         tally.met_unacknowledged += u64::from(there > acknowledged(agent, file));
         agent.launch();
@@ -85,14 +86,18 @@ fn kill_again_and_again(
     tally
 }
 
-/// F1: the mock takes up to a second for an answer, so that a request is under way more often than not.
+/// A request is made as soon as there are lines: a kill then meets one under way more often than not.
+const BUSY: &str = "flush_interval = \"100ms\"";
+
+/// F1: the mock takes up to a second for an answer.
 pub(super) fn kill_loop(case: &Case) {
     let (kills, rate) = case.pick((8, 5_000), (50, 20_000));
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     sink.delay(Duration::from_secs(1));
     let writer = bed::write(&logs, "a", rate);
     let file = logs.join("a.log");
-    let config = bed::config(&[&file], &sink, Options::default());
+    let options = Options { agent: BUSY, ..Options::default() };
+    let config = bed::config(&[&file], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     let mut tally = kill_again_and_again(&mut agent, &sink, &file, (kills, &mut case.random()));
     sink.delay(Duration::ZERO);
@@ -122,7 +127,7 @@ pub(super) fn kills_real(case: &Case) {
         "[[inputs.system]]\ninterval = \"1s\"\n[[outputs.victoriametrics]]\nurl = \"{}\"\n",
         vm.url
     );
-    let options = Options { more: &metrics, ..Options::default() };
+    let options = Options { agent: BUSY, more: &metrics, ..Options::default() };
     let config = bed::config(&[&file], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     let mut tally = kill_again_and_again(&mut agent, &sink, &file, (kills, &mut case.random()));
@@ -211,8 +216,12 @@ fn samples(vm: &Server, name: &str) -> Vec<i64> {
     let url = format!("{}/api/v1/export?match[]={name}", vm.url);
     let text = stack::get(&url).unwrap();
     let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    let mut times: Vec<i64> =
-        line["timestamps"].as_array().unwrap().iter().filter_map(serde_json::Value::as_i64).collect();
+    let mut times: Vec<i64> = line["timestamps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(serde_json::Value::as_i64)
+        .collect();
     times.sort_unstable();
     times
 }

@@ -10,7 +10,11 @@
 
 mod bed;
 mod case;
+mod clock;
+mod disk;
+mod identity;
 mod kills;
+mod memory;
 mod oracle;
 mod outage;
 mod proc;
@@ -18,6 +22,7 @@ mod rotation;
 mod rules;
 mod series;
 mod sink;
+mod soak;
 mod stop;
 mod wire;
 
@@ -116,6 +121,61 @@ fn regrown() {
 #[test] // 10
 fn copied_over() {
     run("copied_over", &Limits(240, 900), rotation::copied_over);
+}
+
+#[test] // 8
+fn loki_window() {
+    run("loki_window", &Limits(240, 900), clock::loki_window);
+}
+
+#[test] // 11
+fn inode_reuse() {
+    run("inode_reuse", &Limits(120, 900), identity::inode_reuse);
+}
+
+#[test] // 12
+fn which_is_which() {
+    run("which_is_which", &Limits(120, 300), identity::which_is_which);
+}
+
+#[test] // 13
+fn strange_lines() {
+    run("strange_lines", &Limits(120, 120), identity::strange_lines);
+}
+
+#[test] // 14
+fn deleted_open() {
+    run("deleted_open", &Limits(180, 1800), disk::deleted_open);
+}
+
+#[test] // 15
+fn disk_full() {
+    run("disk_full", &Limits(240, 900), disk::disk_full);
+}
+
+#[test] // 16
+fn clock_jumps() {
+    run("clock_jumps", &Limits(240, 600), clock::clock_jumps);
+}
+
+#[test] // 16
+fn clock_put_right() {
+    run("clock_put_right", &Limits(120, 120), clock::clock_put_right);
+}
+
+#[test] // 18
+fn memory() {
+    run("memory", &Limits(240, 3600), memory::memory);
+}
+
+#[test] // 23
+fn soak() {
+    run("soak", &Limits(240, 7200), soak::soak);
+}
+
+#[test] // 24
+fn least_privilege() {
+    run("least_privilege", &Limits(120, 300), disk::least_privilege);
 }
 
 #[test] // 13

@@ -65,6 +65,8 @@ pub(crate) struct Oracle {
     /// Lines that no rule made, at most [`MOST_STRANGE`], and how many there were.
     pub(crate) strange: Vec<String>,
     pub(crate) strangers: u64,
+    /// Lines that begin with `#`: headers, which are the same in many files.
+    pub(crate) headers: u64,
     line: String,
 }
 
@@ -82,6 +84,10 @@ impl Oracle {
                 }
                 return self.sources.get_mut(source).unwrap().take(number);
             }
+        }
+        if line.starts_with('#') {
+            self.headers += 1;
+            return;
         }
         self.strangers += 1;
         if self.strange.len() < MOST_STRANGE {
@@ -186,7 +192,8 @@ fn the_oracle_sees_what_is_lost_doubled_displaced_changed_and_invented() {
     oracle.take(text("a", 3..4).trim_end());
     let verdict = oracle.verdict("a", 10);
     assert_eq!((verdict.again, verdict.backwards, verdict.lost), (1, 1, 0));
-    for changed in [text("a", 4..5).trim_end().replace("a 0", "b 0"), text("a", 4..5)[..30].to_owned()]
+    for changed in
+        [text("a", 4..5).trim_end().replace("a 0", "b 0"), text("a", 4..5)[..30].to_owned()]
     {
         oracle.take(&changed);
     }

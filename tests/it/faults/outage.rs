@@ -63,9 +63,8 @@ pub(super) fn retry_after(case: &Case) {
     let limited = Instant::now();
     sink.set(Mode::Answer(429, Some(AFTER)));
     let patience = Duration::from_secs(rounds * (AFTER + 3) + 10);
-    let refused = |sink: &Sink| {
-        sink.asked(limited).iter().filter(|asked| asked.status == 429).count() as u64
-    };
+    let refused =
+        |sink: &Sink| sink.asked(limited).iter().filter(|asked| asked.status == 429).count() as u64;
     until("it is sent away", patience, || refused(&sink) >= rounds);
     sink.set(Mode::Ok);
     bed::recovered(case, &sink);
@@ -157,7 +156,8 @@ pub(super) fn poisoned_series(case: &Case) {
     let (good, other, bad) = (samples("mem_total{"), samples("mem_used{"), samples("mem_free{"));
     let gap = sink.taken().series.find("mem_total{")[0].1.largest_gap_ms;
     let vm = agent.plugin("victoriametrics");
-    let (rejected, all) = (vm["drops"]["rejected"].as_u64().unwrap_or(0), sink.taken().series.len());
+    let (rejected, all) =
+        (vm["drops"]["rejected"].as_u64().unwrap_or(0), sink.taken().series.len());
     case.saw(format!(
         "{all} series; mem_total {good} samples, largest gap {gap} ms; {rejected} of mem_free rejected"
     ));
@@ -169,4 +169,3 @@ pub(super) fn poisoned_series(case: &Case) {
     bed::conserved(&agent);
     agent.stop();
 }
-

@@ -47,16 +47,15 @@ impl Streams {
         let newest = self.newest_ns.values().max().copied();
         newest.zip(self.oldest_ns).map_or(0, |(newest, oldest)| newest - oldest)
     }
-
-    /// The time of the newest entry.
-    pub(crate) fn newest_ns(&self) -> i64 {
-        self.newest_ns.values().max().copied().unwrap_or(0)
-    }
 }
 
-/// Takes the entries out that Loki would refuse, and says what it would say of them.
-pub(crate) fn refuse(push: &mut PushRequest, streams: &mut Streams) -> Option<String> {
-    let now = Timestamp::now().as_nanosecond() as i64;
+/// Takes the entries out that a Loki whose clock is `ahead_s` ahead of ours would refuse, and says what it would say of them.
+pub(crate) fn refuse(
+    push: &mut PushRequest,
+    streams: &mut Streams,
+    ahead_s: i64,
+) -> Option<String> {
+    let now = Timestamp::now().as_nanosecond() as i64 + ahead_s * 1_000_000_000;
     let (mut ahead, mut behind) = (BTreeMap::<i64, usize>::new(), String::new());
     for stream in &mut push.streams {
         let entries = stream.entries.len();

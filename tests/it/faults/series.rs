@@ -92,6 +92,12 @@ impl AllSeries {
         }
     }
 
+    /// The series that went back most often.
+    pub(crate) fn most_backwards(&self) -> (&str, u64) {
+        let all = self.0.iter().map(|(key, course)| (key.as_str(), course.backwards));
+        all.max_by_key(|(_, backwards)| *backwards).unwrap_or_default()
+    }
+
     /// How many series there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
@@ -101,10 +107,5 @@ impl AllSeries {
     pub(crate) fn find(&self, beginning: &str) -> Vec<(&str, Course)> {
         let all = self.0.iter().filter(|(key, _)| key.starts_with(beginning));
         all.map(|(key, course)| (key.as_str(), *course)).collect()
-    }
-
-    /// Samples older than the one before them, in all series.
-    pub(crate) fn backwards(&self) -> u64 {
-        self.0.values().map(|course| course.backwards).sum()
     }
 }

@@ -35,8 +35,9 @@ pub(crate) enum Mode {
     Refuse,
     /// Refuses a whole request with 400, and names nothing, when a line contains this or a series has this name.
     Poison(&'static str),
-    /// As Loki: refuses entries more than an hour behind the newest of their stream, or ten minutes in the future.
-    Window,
+    /// As Loki: refuses entries more than an hour behind the newest of their stream, or ten minutes in the future, by a
+    /// clock that is so many seconds ahead of ours.
+    Window(i64),
     /// Takes at most so many bytes a second.
     Paced(u64),
     /// Hands them to the server at this address, and takes what that takes.
@@ -72,7 +73,7 @@ struct Shared {
     mode: Mutex<Mode>,
     taken: Mutex<Taken>,
     stop: AtomicBool,
-    /// Answers take up to so many milliseconds.
+    /// Answers come up to so many milliseconds later.
     delay_ms: AtomicU64,
 }
 
@@ -101,7 +102,7 @@ impl Sink {
         *self.shared.mode.lock().unwrap() = mode;
     }
 
-    /// From now on answers take up to this long.
+    /// From now on it takes up to this long from taking a request to answering it.
     pub(crate) fn delay(&self, most: Duration) {
         self.shared.delay_ms.store(most.as_millis() as u64, SeqCst);
     }
@@ -203,6 +204,7 @@ fn while_good(stream: &TcpStream, shared: &Shared) {
         let events = content.events();
         let (status, head, text) = answer(&mode, shared, &path, &body, content);
         note(shared, at, status, events);
+        pause(shared);
         match mode {
             Mode::Hang | Mode::HalfOpen => return until_gone(&mut reader, shared),
             Mode::ResetAfter => return reset(stream),
@@ -210,7 +212,8 @@ fn while_good(stream: &TcpStream, shared: &Shared) {
             _ if status == 0 => return,
             _ => {}
         }
-        let head = format!("HTTP/1.1 {status} -\r\n{head}Content-Length: {}\r\n\r\n{text}", text.len());
+        let head =
+            format!("HTTP/1.1 {status} -\r\n{head}Content-Length: {}\r\n\r\n{text}", text.len());
         let mut stream = stream;
         if stream.write_all(head.as_bytes()).is_err() {
             return;
@@ -227,7 +230,6 @@ fn answer(
     content: Content,
 ) -> (u16, String, String) {
     let plain = |status| (status, String::new(), String::new());
-    pause(shared);
     match mode {
         Mode::Answer(status, after) => {
             let head = after.map(|after| format!("Retry-After: {after}\r\n")).unwrap_or_default();
@@ -238,27 +240,27 @@ fn answer(
             (400, String::new(), "something in it is bad".to_owned())
         }
         Mode::ResetAfter | Mode::HalfOpen => {
-            take(shared, content, false);
+            take(shared, content, None);
             plain(0)
         }
-        Mode::Window => match take(shared, content, true) {
+        Mode::Window(ahead) => match take(shared, content, Some(*ahead)) {
             None => plain(204),
             Some(text) => (400, String::new(), text),
         },
         Mode::Paced(rate) => {
             std::thread::sleep(Duration::from_secs_f64(body.len() as f64 / *rate as f64));
-            take(shared, content, false);
+            take(shared, content, None);
             plain(204)
         }
         Mode::Forward(url) => {
             let Some((status, text)) = tap::forward(url, path, body) else { return plain(0) };
             if status / 100 == 2 {
-                take(shared, content, false);
+                take(shared, content, None);
             }
             (status, String::new(), String::from_utf8_lossy(&text).into_owned())
         }
         Mode::Ok | Mode::Poison(_) => {
-            take(shared, content, false);
+            take(shared, content, None);
             plain(204)
         }
     }
@@ -281,13 +283,14 @@ fn read(path: &str, body: &[u8], shared: &Shared) -> Content {
 }
 
 /// Takes what a request holds; with Loki's rules, what they refuse is said and not taken.
-fn take(shared: &Shared, content: Content, by_rules: bool) -> Option<String> {
+fn take(shared: &Shared, content: Content, by_rules: Option<i64>) -> Option<String> {
     let mut guard = shared.taken.lock().unwrap();
     let taken = &mut *guard;
     taken.largest = taken.largest.max(content.events());
     match content {
         Content::Push(mut push) => {
-            let said = by_rules.then(|| rules::refuse(&mut push, &mut taken.streams)).flatten();
+            let said =
+                by_rules.and_then(|ahead| rules::refuse(&mut push, &mut taken.streams, ahead));
             for entry in push.streams.iter().flat_map(|stream| &stream.entries) {
                 taken.oracle.take(&entry.line);
                 if !entry.metadata.is_empty() {

@@ -40,7 +40,8 @@ pub(super) fn sigterm(case: &Case) {
 fn saved(file: &std::path::Path, offset: u64) -> String {
     let (meta, bytes) = (std::fs::metadata(file).unwrap(), std::fs::read(file).unwrap());
     let before = &bytes[..offset as usize];
-    let (tail, prefix) = (&before[before.len().saturating_sub(256)..], &bytes[..bytes.len().min(1024)]);
+    let (tail, prefix) =
+        (&before[before.len().saturating_sub(256)..], &bytes[..bytes.len().min(1024)]);
     let body = format!(
         "p {} {} {offset} {} {:x} {} {:x} {} {}",
         meta.dev(),
@@ -91,7 +92,8 @@ pub(super) fn newer_state(case: &Case) {
     let file = logs.join("a.log");
     std::fs::write(&file, oracle::text("a", 0..10)).unwrap();
     let state = case.dir("agent/state/positions");
-    let newer = format!("sentinelops positions 9\n{}nobody knows yet what this says\n", saved(&file, 0));
+    let newer =
+        format!("sentinelops positions 9\n{}nobody knows yet what this says\n", saved(&file, 0));
     std::fs::write(state.join("tail.log"), &newer).unwrap();
     let runs = std::panic::catch_unwind(|| {
         let config = bed::config(&[&file], &sink, Options::default());

@@ -14,7 +14,7 @@ use crate::live::stack::Agent;
 const SLACK: u64 = 4;
 
 /// One fault for a while: afterwards everything is there, and the agent holds no more descriptors and threads than before.
-fn connection_fault(case: &Case, mode: Mode) {
+fn connection_fault(case: &Case, mode: &Mode) {
     let taken_without_answer = matches!(mode, Mode::ResetAfter | Mode::HalfOpen);
     let seconds = case.pick(4.0, 60.0);
     let (sink, logs) = (Sink::start(), case.dir("logs"));
@@ -43,7 +43,7 @@ fn connection_fault(case: &Case, mode: Mode) {
     assert!(verdict.is_whole(), "{verdict:?}");
     assert!(taken_without_answer == (verdict.again > 0), "{mode:?}: {verdict:?}");
     assert!(word == "retrying", "{word}");
-    let tries = if mode == Mode::Refuse { 0..=0 } else { 1..=(2.0 * seconds) as usize + 5 };
+    let tries = if *mode == Mode::Refuse { 0..=0 } else { 1..=(2.0 * seconds) as usize + 5 };
     assert!(tries.contains(&asked), "{asked} requests");
     assert!(most.fds <= before.fds + SLACK, "{before:?} {most:?}");
     assert!(most.threads <= before.threads + SLACK, "{before:?} {most:?}");
@@ -53,25 +53,25 @@ fn connection_fault(case: &Case, mode: Mode) {
 }
 
 pub(super) fn hung(case: &Case) {
-    connection_fault(case, Mode::Hang);
+    connection_fault(case, &Mode::Hang);
 }
 
 pub(super) fn drip(case: &Case) {
-    connection_fault(case, Mode::Drip);
+    connection_fault(case, &Mode::Drip);
 }
 
 pub(super) fn reset_mid_body(case: &Case) {
-    connection_fault(case, Mode::ResetMidBody);
+    connection_fault(case, &Mode::ResetMidBody);
 }
 
 pub(super) fn answer_lost(case: &Case) {
-    connection_fault(case, Mode::ResetAfter);
+    connection_fault(case, &Mode::ResetAfter);
 }
 
 pub(super) fn half_open(case: &Case) {
-    connection_fault(case, Mode::HalfOpen);
+    connection_fault(case, &Mode::HalfOpen);
 }
 
 pub(super) fn refused(case: &Case) {
-    connection_fault(case, Mode::Refuse);
+    connection_fault(case, &Mode::Refuse);
 }

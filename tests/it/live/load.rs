@@ -90,19 +90,6 @@ impl Writer {
         out.file = open(&self.path);
     }
 
-    /// Deletes the file, and goes on in a new one at once.
-    pub(crate) fn delete(&self) {
-        let mut out = self.out.lock().unwrap();
-        std::fs::remove_file(&self.path).unwrap();
-        out.file = open(&self.path);
-    }
-
-    /// Nothing is written while `what` runs.
-    pub(crate) fn held<T>(&self, what: impl FnOnce() -> T) -> T {
-        let _nobody_writes = self.out.lock().unwrap();
-        what()
-    }
-
     /// logrotate's `copytruncate`. What is written between the copy and the truncation is lost whoever reads: the
     /// program is held meanwhile, so that every loss is the reader's.
     pub(crate) fn copy_and_truncate(&self) {
