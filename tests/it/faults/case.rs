@@ -28,6 +28,7 @@ pub(crate) struct Case {
     /// An empty folder that everybody may pass through.
     pub(crate) folder: PathBuf,
     numbers: Arc<Mutex<Vec<String>>>,
+    skipped: Arc<Mutex<Option<String>>>,
 }
 
 impl Case {
@@ -46,6 +47,12 @@ impl Case {
         let text = text.into();
         eprintln!("  saw {text}");
         self.numbers.lock().unwrap().push(text);
+    }
+
+    /// It is not judged here, and why: said, and in the report.
+    pub(crate) fn skip(&self, why: &str) {
+        eprintln!("  NOT RUN: {why}");
+        *self.skipped.lock().unwrap() = Some(why.to_owned());
     }
 
     /// A folder in the test's own.
@@ -86,14 +93,16 @@ pub(crate) fn run(name: &'static str, limits: &Limits, body: fn(&Case)) {
         return;
     }
     let limit = Duration::from_secs(if size == Size::Short { limits.0 } else { limits.1 });
-    let (folder, numbers) = (tempfile::tempdir().unwrap(), Arc::default());
+    let folder = tempfile::tempdir().unwrap();
     everybody_may_pass(folder.path());
     let case = Case {
         size,
         seed: seed(),
         folder: folder.path().to_owned(),
-        numbers: Arc::clone(&numbers),
+        numbers: Arc::default(),
+        skipped: Arc::default(),
     };
+    let (numbers, skipped) = (Arc::clone(&case.numbers), Arc::clone(&case.skipped));
     let (seed, started) = (case.seed, Instant::now());
     eprintln!("faults::{name}, {size:?}, SENTINEL_FAULT_SEED={seed}, at most {limit:?}");
     let thread = std::thread::Builder::new().name(name.to_owned());
@@ -116,7 +125,10 @@ pub(crate) fn run(name: &'static str, limits: &Limits, body: fn(&Case)) {
     let verdict = match &ended {
         _ if late => format!("FAILED: not done within {limit:?}"),
         Some(Err(panic)) => format!("FAILED: {}", first_line(panic.as_ref())),
-        _ => "passed".to_owned(),
+        _ => match skipped.lock().unwrap().as_deref() {
+            Some(why) => format!("NOT RUN: {why}"),
+            None => "passed".to_owned(),
+        },
     };
     let numbers = numbers.lock().unwrap().join("; ");
     report(&[

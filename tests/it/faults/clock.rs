@@ -22,7 +22,7 @@ impl Clock {
         let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let libraries = folders.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
         let Some(library) = libraries.into_iter().find(|path| path.exists()) else {
-            eprintln!("libfaketime is not installed: clocks are not tested");
+            case.skip("libfaketime is not installed");
             return None;
         };
         let clock =
@@ -108,17 +108,17 @@ pub(super) fn clock_jumps(case: &Case) {
             taken.series.find("mem_total{").first().map_or(0, |(_, course)| course.samples)
         };
         clock.set(ahead);
-        pause(2.0);
+        pause(1.2);
         let (before, cpu) = (samples(&sink), cpu_seconds(agent.pid()));
         let took = bed::live(&sink, "a", &writer);
-        pause(3.0);
+        pause(2.0);
         let (used, came) = (cpu_seconds(agent.pid()) - cpu, samples(&sink) - before);
         case.saw(format!(
-            "{ahead:+} s: a line in {:.1} s, {came} samples in 4 s, {used:.2} CPU-s",
+            "{ahead:+} s: a line in {:.1} s, {came} samples in 3 s, {used:.2} CPU-s",
             took.as_secs_f64()
         ));
         assert!(came > 0, "no samples after the clock went to {ahead:+} s");
-        assert!(used < 2.0, "{used} s of processor time in 4 s");
+        assert!(used < 1.5, "{used} s of processor time in 3 s");
     }
     let verdict = bed::settle(case, &sink, "a", writer);
     let (streams, series) = {

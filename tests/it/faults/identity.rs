@@ -51,7 +51,7 @@ pub(super) fn inode_reuse(case: &Case) {
         let was = format!("a{round}");
         assert!(bed::arrived(&sink, &was, last).is_exact(), "{was}");
         append(&other, &oracle::text("b", round..round + 1)); // the only file that stays open
-        bed::arrived(&sink, "b", round + 1);
+        until("b", bed::PATIENCE, || sink.taken().oracle.has("b", round));
         match round % 3 {
             0 => drop(agent.stop()),
             1 => agent.kill(),

@@ -54,7 +54,7 @@ pub(super) fn sink_503(case: &Case) {
 /// F6: who says "not before 7 s" is not asked before.
 pub(super) fn retry_after(case: &Case) {
     const AFTER: u64 = 7;
-    let rounds = case.pick(2, 8);
+    let rounds = case.pick(1, 8);
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", 2_000);
     let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());

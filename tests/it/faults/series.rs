@@ -58,9 +58,29 @@ pub(crate) struct Course {
     pub(crate) samples: u64,
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
-    /// Samples that were older than the one before.
+    /// How often it went back in time.
     pub(crate) backwards: u64,
     pub(crate) largest_gap_ms: i64,
+}
+
+impl Course {
+    /// The samples of one request. They are sorted by time there: after a step of the clock from `b` back to `a` one request may
+    /// hold `a, b`. So a series went back when the newest of a request is older than the newest of the one before.
+    fn take(&mut self, samples: &[Sample]) {
+        let Some(newest) = samples.last().map(|sample| sample.timestamp) else { return };
+        let sorted = samples.is_sorted_by_key(|sample| sample.timestamp);
+        if self.samples == 0 {
+            self.first_ms = samples[0].timestamp;
+        } else {
+            self.backwards += u64::from(newest < self.last_ms);
+            self.largest_gap_ms = self.largest_gap_ms.max(samples[0].timestamp - self.last_ms);
+        }
+        self.backwards += u64::from(!sorted);
+        let steps = samples.windows(2).map(|pair| pair[1].timestamp - pair[0].timestamp);
+        self.largest_gap_ms = steps.fold(self.largest_gap_ms, i64::max);
+        self.samples += samples.len() as u64;
+        self.last_ms = newest;
+    }
 }
 
 /// All series, by name and labels as `name{a="b",c="d"}`.
@@ -78,17 +98,7 @@ impl AllSeries {
                 .collect();
             let key = format!("{}{{{}}}", series.name(), labels.join(","));
             let course = self.0.entry(key).or_default();
-            for sample in &series.samples {
-                if course.samples == 0 {
-                    course.first_ms = sample.timestamp;
-                } else {
-                    let step = sample.timestamp - course.last_ms;
-                    course.backwards += u64::from(step < 0);
-                    course.largest_gap_ms = course.largest_gap_ms.max(step);
-                }
-                course.samples += 1;
-                course.last_ms = sample.timestamp;
-            }
+            course.take(&series.samples);
         }
     }
 

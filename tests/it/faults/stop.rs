@@ -14,7 +14,7 @@ use crate::live::stack::Agent;
 /// had acknowledged is missing.
 pub(super) fn sigterm(case: &Case) {
     let ways = [Mode::Answer(503, None), Mode::Hang, Mode::Refuse, Mode::Answer(401, None)];
-    let ways = &ways[..case.pick(2, 4)];
+    let ways = &ways[..case.pick(1, 4)];
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", case.pick(5_000, 20_000));
     let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());
