@@ -16,19 +16,20 @@ const SLACK: u64 = 4;
 /// One fault for a while: afterwards everything is there, and the agent holds no more descriptors and threads than before.
 fn connection_fault(case: &Case, mode: &Mode) {
     let taken_without_answer = matches!(mode, Mode::ResetAfter | Mode::HalfOpen);
-    let seconds = case.pick(4.0, 60.0);
+    let seconds = case.pick(5.0, 60.0);
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", case.pick(2_000, 10_000));
-    let options = Options { loki: "timeout = \"1s\"", ..Options::default() };
+    let options = Options { loki: "timeout = \"2s\"", ..Options::default() };
     let config = bed::config(&[&logs.join("a.log")], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     warm(&sink, "a", &writer);
     pause(1.0);
     let before = Sampler::start(agent.pid());
     pause(1.0);
-    let (before, began) = (before.most(), Instant::now());
+    let before = before.most();
     let during = Sampler::start(agent.pid());
     sink.set(mode.clone());
+    let began = Instant::now();
     pause(seconds);
     let asked = sink.asked(began).len();
     let word = agent.plugin("loki")["state"].clone();
