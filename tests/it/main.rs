@@ -11,6 +11,7 @@
 
 mod cli;
 mod commands;
+mod faults;
 mod house;
 mod letters;
 mod live;

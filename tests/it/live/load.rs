@@ -34,21 +34,30 @@ impl Written {
 struct Out {
     file: File,
     written: Written,
+    put: Put,
 }
+
+/// Appends the next line, with its end, and counts it.
+pub(crate) type Put = Box<dyn FnMut(&mut Written, &mut String) + Send>;
 
 /// The running program.
 pub(crate) struct Writer {
     path: PathBuf,
     out: Arc<Mutex<Out>>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     started: Instant,
 }
 
 impl Writer {
     /// Starts to write about `rate` lines a second.
     pub(crate) fn start(path: &Path, rate: u64) -> Writer {
-        let out = Out { file: open(path), written: Written::default() };
+        Writer::with(path, rate, Box::new(put_line))
+    }
+
+    /// The same with other lines.
+    pub(crate) fn with(path: &Path, rate: u64, put: Put) -> Writer {
+        let out = Out { file: open(path), written: Written::default(), put };
         let (out, stop) = (Arc::new(Mutex::new(out)), Arc::new(AtomicBool::new(false)));
         let started = Instant::now();
         let (writes, stops) = (Arc::clone(&out), Arc::clone(&stop));
@@ -62,7 +71,7 @@ impl Writer {
                 write_up_to(&mut out, due.min(most));
             }
         });
-        Writer { path: path.to_owned(), out, stop, thread, started }
+        Writer { path: path.to_owned(), out, stop, thread: Some(thread), started }
     }
 
     /// logrotate without an option: renames `x` to `x.1` (and `x.1` to `x.2`), the program goes on in the renamed
@@ -72,6 +81,13 @@ impl Writer {
         std::fs::rename(&self.path, self.rotated(1)).unwrap();
         std::thread::sleep(UNNOTICED);
         self.out.lock().unwrap().file = open(&self.path);
+    }
+
+    /// Renames the file to `to`, and goes on in a new one at once.
+    pub(crate) fn rename_to(&self, to: &Path) {
+        let mut out = self.out.lock().unwrap();
+        std::fs::rename(&self.path, to).unwrap();
+        out.file = open(&self.path);
     }
 
     /// logrotate's `copytruncate`. What is written between the copy and the truncation is lost whoever reads: the
@@ -100,11 +116,19 @@ impl Writer {
     }
 
     /// Stops; all that it wrote, and its lines a second.
-    pub(crate) fn finish(self) -> (Written, f64) {
+    pub(crate) fn finish(mut self) -> (Written, f64) {
         self.stop.store(true, SeqCst);
-        self.thread.join().unwrap();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
         let written = self.out.lock().unwrap().written;
         (written, written.all() as f64 / self.started.elapsed().as_secs_f64())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
     }
 }
 
@@ -116,21 +140,26 @@ fn open(path: &Path) -> File {
 fn write_up_to(out: &mut Out, due: u64) {
     let mut text = String::new();
     while out.written.all() < due {
-        if out.written.all() % 10 == 9 {
-            out.written.same += 1;
-            text.push_str(SAME);
-        } else {
-            let number = out.written.numbered;
-            out.written.numbered += 1;
-            let (item, bytes) = (number % 997, number * 31 % 8192);
-            let kind = "\"a browser of some kind\"";
-            write!(text, "{number:08} GET /shop/item/{item} 200 {bytes} {kind}").unwrap();
-        }
-        text.push('\n');
+        (out.put)(&mut out.written, &mut text);
     }
     let middle = text.len().saturating_sub(40);
     out.file.write_all(&text.as_bytes()[..middle]).unwrap();
     out.file.write_all(&text.as_bytes()[middle..]).unwrap();
+}
+
+/// Every tenth line is [`SAME`], the others are numbered.
+fn put_line(written: &mut Written, text: &mut String) {
+    if written.all() % 10 == 9 {
+        written.same += 1;
+        text.push_str(SAME);
+    } else {
+        let number = written.numbered;
+        written.numbered += 1;
+        let (item, bytes) = (number % 997, number * 31 % 8192);
+        let kind = "\"a browser of some kind\"";
+        write!(text, "{number:08} GET /shop/item/{item} 200 {bytes} {kind}").unwrap();
+    }
+    text.push('\n');
 }
 
 /// What was found of what was written.

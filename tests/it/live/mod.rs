@@ -1,5 +1,6 @@
 //! The whole agent against real servers, as `tests/run` starts them.
 
+pub(crate) mod disorder;
 pub(crate) mod load;
 pub(crate) mod stack;
 pub(crate) mod tap;
@@ -8,7 +9,6 @@ mod backfill;
 mod bad_input;
 mod delivery;
 mod detection;
-mod disorder;
 mod first_look;
 mod page;
 mod replay;

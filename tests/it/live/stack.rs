@@ -72,7 +72,7 @@ pub(crate) struct Agent {
     child: Child,
     pub(crate) dir: PathBuf,
     pub(crate) page: String,
-    runner: &'static [&'static str],
+    runner: Vec<String>,
 }
 
 impl Agent {
@@ -82,7 +82,7 @@ impl Agent {
     }
 
     /// The same through a command that runs its arguments, such as `setpriv`.
-    pub(crate) fn start_by(runner: &'static [&'static str], dir: &Path, config: &str) -> Agent {
+    pub(crate) fn start_by(runner: &[&str], dir: &Path, config: &str) -> Agent {
         std::fs::create_dir_all(dir).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let page = format!("http://127.0.0.1:{port}");
@@ -91,12 +91,24 @@ impl Agent {
             format!("{config}\n[web]\nlisten = \"127.0.0.1:{port}\"\n"),
         )
         .unwrap();
-        let mut agent = Agent { child: spawn(runner, dir), dir: dir.to_owned(), page, runner };
+        let runner: Vec<String> = runner.iter().map(|&word| word.to_owned()).collect();
+        let mut agent = Agent { child: spawn(&runner, dir), dir: dir.to_owned(), page, runner };
         agent.wait_ready();
         agent
     }
 
-    fn wait_ready(&mut self) {
+    /// Its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Whether its process has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until its page answers.
+    pub(crate) fn wait_ready(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while get(&format!("{}/livez", self.page)).is_err() {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -121,8 +133,13 @@ impl Agent {
 
     /// A new one on the same state, after the last has ended.
     pub(crate) fn again(&mut self) {
-        self.child = spawn(self.runner, &self.dir);
+        self.launch();
         self.wait_ready();
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn launch(&mut self) {
+        self.child = spawn(&self.runner, &self.dir);
     }
 
     /// SIGTERM; how long it took to end, and that it ended well.
@@ -162,7 +179,7 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(runner: &[&str], dir: &Path) -> Child {
+fn spawn(runner: &[String], dir: &Path) -> Child {
     let log =
         std::fs::OpenOptions::new().create(true).append(true).open(dir.join("agent.log")).unwrap();
     let binary = crate::cli::binary();
@@ -262,14 +279,20 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// Every line of the streams that `selector` names, of the last hour, in time order. Pages through Loki by time.
+/// Every line of the streams that `selector` names, of the last hour, in time order.
 pub(crate) fn loki_lines(loki: &Server, selector: &str) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    loki_pages(loki, selector, |page| lines.extend(page));
+    lines
+}
+
+/// The same page by page, for more lines than memory should hold. Pages through Loki by time.
+pub(crate) fn loki_pages(loki: &Server, selector: &str, mut take: impl FnMut(Vec<Line>)) {
     // Loki hands an answer on within itself by gRPC, at most 4 MB of it: a larger one never comes.
     const PAGE: usize = 10_000;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
         as i64;
     let (mut start, end) = (now - 3_600_000_000_000, now + 60_000_000_000);
-    let mut lines: Vec<Line> = Vec::new();
     loop {
         let url = format!(
             "{}/loki/api/v1/query_range?query={}&start={start}&end={end}&limit={PAGE}&direction=forward",
@@ -291,9 +314,9 @@ pub(crate) fn loki_lines(loki: &Server, selector: &str) -> Vec<Line> {
             start = last.time_ns;
             page.retain(|line| line.time_ns < start);
         }
-        lines.extend(page);
+        take(page);
         if !full {
-            return lines;
+            return;
         }
     }
 }

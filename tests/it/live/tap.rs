@@ -177,6 +177,14 @@ fn while_good(stream: &TcpStream, shared: &Shared) {
 
 /// Path and body of the next request; none when the connection ended, within a request too.
 fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (path, length) = read_head(reader)?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((path, body))
+}
+
+/// Path of the next request and the length of its body.
+pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> Option<(String, usize)> {
     let mut first = String::new();
     let (mut length, mut line) = (0, String::new());
     while line.trim() != "" || first.is_empty() {
@@ -192,18 +200,16 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Vec<u8>)>
             length = value.trim().parse().unwrap();
         }
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((first.split(' ').nth(1).unwrap().to_owned(), body))
+    Some((first.split(' ').nth(1).unwrap().to_owned(), length))
 }
 
-fn decode(body: &[u8]) -> PushRequest {
+pub(crate) fn decode(body: &[u8]) -> PushRequest {
     let raw = snap::raw::Decoder::new().decompress_vec(body).expect("a push is snappy");
     PushRequest::decode(raw.as_slice()).expect("a push is a PushRequest")
 }
 
 /// Hands a request on; none without an answer.
-fn forward(url: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+pub(crate) fn forward(url: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
     let host = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).ok()?;
     let head = format!(
