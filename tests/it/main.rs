@@ -15,4 +15,5 @@ mod faults;
 mod house;
 mod letters;
 mod live;
+mod reload;
 mod replay;

@@ -102,7 +102,7 @@ pub(crate) fn recovered(case: &Case, sink: &Sink) {
     ));
 }
 
-/// `received = delivered + dropped + queued` at every output, once counters that are read one after the other agree.
+/// `received + restored = delivered + dropped + queued` at every output (restored: from the queue on disk of an agent before), once counters that are read one after the other agree.
 pub(crate) fn conserved(agent: &Agent) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -121,7 +121,8 @@ pub(crate) fn conserved(agent: &Agent) {
 
 fn is_conserved(output: &Value) -> bool {
     let count = |name: &str| output[name].as_u64().unwrap_or(0);
-    count("received") == count("delivered") + count("queued") + dropped(output)
+    let restored = output["counts"]["restored"].as_u64().unwrap_or(0);
+    count("received") + restored == count("delivered") + count("queued") + dropped(output)
 }
 
 /// Everything that a plugin dropped.

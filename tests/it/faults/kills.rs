@@ -162,15 +162,9 @@ fn newest_sample(vm: &Server) -> f64 {
     newest.first().map_or(0.0, |(_, seconds)| *seconds)
 }
 
-/// Whether host metrics go through the disk part of the queue, and so survive `kill -9`. To be switched on with it.
-const DISK_QUEUE: bool = false;
-
 /// F2, host metrics: VictoriaMetrics is dead, the agent is killed meanwhile, and every sample that was taken arrives: there
-/// is no gap but while no agent ran. A sample of the last two seconds before a kill may be missing (group commit).
+/// is no gap but while no agent ran: they are in the kernel's hands at once.
 pub(super) fn metrics_survive_kills(case: &Case) {
-    if !DISK_QUEUE {
-        return case.skip("host metrics do not go through a disk queue yet");
-    }
     if !stack::asked() {
         return case.skip("SENTINEL_STACK is not set");
     }
@@ -190,7 +184,7 @@ pub(super) fn metrics_survive_kills(case: &Case) {
         agent.kill();
         pause(0.5);
         agent.again();
-        dead.push((from - 2_000, stack::now_ms() + 2_000));
+        dead.push((from - 1_200, stack::now_ms() + 2_000));
     }
     pause(5.0);
     vm.restart();

@@ -38,7 +38,7 @@ fn kills_real() {
     run("kills_real", &Limits(240, 2400), kills::kills_real);
 }
 
-#[test] // 2: host metrics; off until the queue has a disk part
+#[test] // 2: host metrics
 fn metrics_survive_kills() {
     run("metrics_survive_kills", &Limits(240, 900), kills::metrics_survive_kills);
 }
