@@ -56,7 +56,7 @@ pub(crate) fn refuse(
     ahead_s: i64,
 ) -> Option<String> {
     let now = Timestamp::now().as_nanosecond() as i64 + ahead_s * 1_000_000_000;
-    let (mut ahead, mut behind) = (BTreeMap::<i64, usize>::new(), String::new());
+    let (mut ahead, mut behind) = (BTreeMap::<(String, i64), usize>::new(), String::new());
     for stream in &mut push.streams {
         let entries = stream.entries.len();
         let mut newest = streams.newest_ns.get(&stream.labels).copied().unwrap_or(i64::MIN);
@@ -64,7 +64,8 @@ pub(crate) fn refuse(
         stream.entries.retain(|entry| {
             let time = nanos(entry);
             if time > now + AHEAD_NS {
-                *ahead.entry(time.div_euclid(1_000_000_000)).or_default() += 1;
+                let told = (stream.labels.clone(), time.div_euclid(1_000_000_000));
+                *ahead.entry(told).or_default() += 1;
                 return false;
             }
             if time < newest.saturating_sub(BEHIND_NS) {
@@ -92,9 +93,9 @@ pub(crate) fn refuse(
     streams.ahead += ahead.values().sum::<usize>() as u64;
     let mut said: Vec<String> = ahead
         .iter()
-        .map(|(second, count)| {
+        .map(|((stream, second), count)| {
             let when = shown(second * 1_000_000_000);
-            format!("{count} errors like: entry for stream '{{}}' has timestamp too new: {when}")
+            format!("{count} errors like: entry for stream '{stream}' has timestamp too new: {when}")
         })
         .collect();
     if !behind.is_empty() {
