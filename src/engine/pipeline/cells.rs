@@ -21,6 +21,8 @@ use crate::telemetry::Plugin;
 pub(super) struct InputCell {
     pub(super) identity: Identity,
     pub(super) state: Arc<Plugin>,
+    /// It hears what becomes of what it reads.
+    pub(super) takes_receipts: bool,
     /// Of this input alone; the agent's own stop stops it too.
     pub(super) stop: Stop,
     pub(super) task: JoinHandle<()>,

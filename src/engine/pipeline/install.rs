@@ -232,8 +232,19 @@ impl Running {
             rewires: receiver,
         };
         let lane = spawn(Role::Input, spec.entry.name, &spec.alias, lane.run());
+        let takes_receipts = matches!(input, Input::Service(_));
         let task = self.input_task(index, input, &state, &stop, sender);
-        InputCell { identity, state, stop, task, lane, router: handle, rewire: rewires, stages }
+        InputCell {
+            identity,
+            state,
+            takes_receipts,
+            stop,
+            task,
+            lane,
+            router: handle,
+            rewire: rewires,
+            stages,
+        }
     }
 
     fn input_task(

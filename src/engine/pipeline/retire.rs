@@ -65,11 +65,15 @@ impl Running {
         for cell in &cells {
             cell.stop.reading.cancel();
         }
+        let waits = cells.iter().any(|cell| cell.takes_receipts);
         let (rest, lanes): (Vec<_>, Vec<_>) =
             cells.into_iter().map(|cell| ((cell.stop, cell.task), cell.lane)).unzip();
         wait(lanes, Instant::now() + LANE).await;
         let until = Instant::now() + RECEIPTS;
-        while Instant::now() < until && !self.outputs.iter().all(|cell| cell.queue.is_idle()) {
+        while waits
+            && Instant::now() < until
+            && !self.outputs.iter().all(|cell| cell.queue.is_idle())
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut tasks = Vec::new();

@@ -95,7 +95,9 @@ pub(crate) fn refuse(
         .iter()
         .map(|((stream, second), count)| {
             let when = shown(second * 1_000_000_000);
-            format!("{count} errors like: entry for stream '{stream}' has timestamp too new: {when}")
+            format!(
+                "{count} errors like: entry for stream '{stream}' has timestamp too new: {when}"
+            )
         })
         .collect();
     if !behind.is_empty() {
