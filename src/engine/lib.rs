@@ -36,6 +36,8 @@ pub mod commands;
 
 pub mod control;
 
+pub mod pressure;
+
 mod panic;
 
 pub mod telemetry;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sentinel_contract::Memory;
 use sentinel_contract::telemetry::Counters;
+use sentinel_contract::{Memory, Pressure};
 use serde_json::{Value, json};
 
 use crate::clock::now_ms;
@@ -141,6 +141,7 @@ pub struct Telemetry {
     host: Arc<str>,
     started_ms: i64,
     memory: Vec<Memory>,
+    pressure: Pressure,
     plugins: Mutex<Vec<Arc<Plugin>>>,
     detectors: Mutex<BTreeMap<String, Value>>,
     /// When somebody last asked for the detectors; they are only put into words while somebody looks.
@@ -159,11 +160,12 @@ struct Reload {
 
 impl Telemetry {
     /// Nothing running yet.
-    pub fn new(host: Arc<str>, memory: Vec<Memory>) -> Arc<Self> {
+    pub fn new(host: Arc<str>, memory: Vec<Memory>, pressure: Pressure) -> Arc<Self> {
         Arc::new(Telemetry {
             host,
             started_ms: now_ms(),
             memory,
+            pressure,
             plugins: Mutex::default(),
             detectors: Mutex::default(),
             asked_ms: AtomicI64::new(0),
@@ -246,6 +248,10 @@ impl Telemetry {
             "host": &*self.host, "version": env!("CARGO_PKG_VERSION"),
             "started_ms": self.started_ms, "now_ms": now_ms(),
             "memory": {"used": used, "capacity": capacity},
+            "pressure": {
+                "level": self.pressure.level().word(),
+                "waiting_trainings": self.pressure.waiting(),
+            },
             "dead_letters": self.dead_letters.load(Relaxed),
             "configuration": self.configuration(),
             "plugins": plugins,
@@ -291,6 +297,8 @@ impl Telemetry {
         }
         let used: usize = self.memory.iter().map(Memory::used).sum();
         line("memory_used_bytes", "", used as f64);
+        line("pressure_level", "", f64::from(self.pressure.level() as u8));
+        line("waiting_trainings", "", self.pressure.waiting() as f64);
         line("dead_letters_total", "", self.dead_letters.load(Relaxed) as f64);
         line("start_time_seconds", "", self.started_ms as f64 / 1000.0);
         // Named as Prometheus names its own.

@@ -261,6 +261,7 @@ impl Running {
                     state: Arc::clone(state),
                     schedule: schedule(&self.plan, spec),
                     memory: self.prompt.clone(),
+                    pressure: self.shared.pressure.clone(),
                     queues: self.shed.clone(),
                     lane,
                     reading: stop.reading.clone(),

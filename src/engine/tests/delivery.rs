@@ -37,7 +37,7 @@ fn start_with(
     make: impl Fn() -> Box<dyn Output> + Send + Sync + 'static,
 ) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)]);
+    let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)], Default::default());
     let state = telemetry.add(Role::Output, "scripted", &alias.into());
     let queue =
         Queue::in_memory(MemoryLimits { kept: limit, direct: limit }, Arc::clone(&state.counters));
@@ -450,7 +450,7 @@ async fn a_backend_that_refuses_everything_does_not_look_well_until_it_takes_som
 fn dead_letters_are_for_their_owner_only_and_are_counted_when_they_are_on_disk() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), Vec::new());
+    let telemetry = Telemetry::new("h".into(), Vec::new(), Default::default());
     let piece =
         Piece::whole(Arc::new(log_batch("in", &Arc::new(Labels::new([("a", "b")])), &["x"])));
     let nowhere = DeadLetters::new(&folder.path().join("gone"), Arc::clone(&telemetry));

@@ -69,7 +69,7 @@ impl Transform for Parse {
 #[tokio::test(start_paused = true)]
 async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way() {
     let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), Vec::new());
+    let telemetry = Telemetry::new("h".into(), Vec::new(), Default::default());
     let (router, queue) = port(None);
     let (sender, batches) = tokio::sync::mpsc::channel(4);
     let stage = Stage {
