@@ -11,6 +11,7 @@ use sentinel_contract::desk::MEMORY_MS;
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
 use sentinel_contract::{Desk, Incident, Pressure};
+use sentinel_engine::burst;
 use sentinel_engine::clock::now_ms;
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::control::Control;
@@ -93,6 +94,7 @@ async fn serve(
     let history = Arc::clone(&shared.history);
     let mut running = pipeline::start(&plan, &shared)?;
     let watch_host = tokio::spawn(pressure::watch(shared.pressure.clone()));
+    let watch_bursts = tokio::spawn(burst::watch(Arc::clone(&running.telemetry), give_back));
     let page_stop = CancellationToken::new();
     let control_stop = CancellationToken::new();
     let shown = past.as_ref().map(backfill::Job::shown).unwrap_or_default();
@@ -133,6 +135,7 @@ async fn serve(
         _ = tokio::signal::ctrl_c() => tracing::warn!("told twice: stopping at once"),
     }
     watch_host.abort();
+    watch_bursts.abort();
     page_stop.cancel();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -252,7 +255,7 @@ fn bound_arenas() {
     }
 }
 
-/// Free memory goes back to the system: a training frees megabytes that lie between what stays, and glibc would keep them until
+/// Free memory goes back to the system, after a training and after a burst: a training frees megabytes that lie between what stays, and glibc would keep them until
 /// the next one (`tests/bench/run models`).
 #[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 fn give_back() {

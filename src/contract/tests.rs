@@ -68,6 +68,8 @@ async fn memory_waits_until_a_permit_is_given_back() {
     assert_eq!(memory.used(), 100);
     drop(held);
     assert_eq!(memory.used(), 0);
+    assert_eq!((memory.peak(), memory.peak_since_last()), (100, 100));
+    assert_eq!((memory.peak(), memory.peak_since_last()), (100, 0));
     assert_eq!(memory.acquire(1000).await.bytes(), 100, "more than there is, is all there is");
 }
 

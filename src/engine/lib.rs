@@ -16,6 +16,8 @@ mod service;
 
 mod lane;
 
+mod limit;
+
 mod router;
 
 mod filter;
@@ -37,6 +39,8 @@ pub mod commands;
 pub mod control;
 
 pub mod pressure;
+
+pub mod burst;
 
 mod panic;
 

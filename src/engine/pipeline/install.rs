@@ -153,7 +153,9 @@ impl Running {
         let state = Plugin::new(Role::Processor, spec.entry.name, &spec.alias);
         let router = Router::new(self.routes(&spec.alias, &self.observers));
         let handle = router.handle();
+        let tags = self.plan.context(Role::Processor, spec, &self.shared).tags;
         let task = ObserverTask {
+            limits: spec.common.limits(&tags),
             observer,
             rebuild: Box::new(move || build_observer(&again, index, &shared)),
             origin: Arc::clone(&spec.alias),
@@ -220,7 +222,9 @@ impl Running {
         let router = Router::new(self.routes(&spec.alias, &self.observers));
         let handle = router.handle();
         let _first = rewires.try_send(rewire); // its own first stages come the same way
+        let tags = self.plan.context(Role::Input, spec, &self.shared).tags;
         let lane = Lane {
+            limits: spec.common.limits(&tags),
             batches,
             input: Arc::clone(&state),
             filter: None,
