@@ -1,6 +1,8 @@
 //! Reading the kernel's words, the level's ups and downs, and the watch over files that change.
 
 use super::*;
+use crate::log::Format;
+use crate::tests::logging::logged;
 
 const QUIET: &str = "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
 
@@ -50,8 +52,7 @@ fn the_level_rises_at_once_and_falls_after_a_minute_of_calm() {
     assert_eq!(gauge.look(memory(11.0)), Level::Models, "a step at a time, when that is enough");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_watch_follows_the_files_and_ends_where_there_are_none() {
+async fn follow() {
     let folder = tempfile::tempdir().unwrap();
     let pressure = Pressure::default();
     watch_in(&folder.path().join("absent"), pressure.clone()).await;
@@ -63,12 +64,22 @@ async fn the_watch_follows_the_files_and_ends_where_there_are_none() {
     let path = folder.path().to_owned();
     let shared = pressure.clone();
     let task = tokio::spawn(async move { watch_in(&path, shared).await });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(LOOK * 3).await;
     assert_eq!(pressure.level(), Level::Processes);
     write(QUIET);
     tokio::time::sleep(LOOK * (CALM_LOOKS - 1)).await;
     assert_eq!(pressure.level(), Level::Processes);
-    tokio::time::sleep(LOOK).await;
+    tokio::time::sleep(LOOK * 10).await;
     assert_eq!(pressure.level(), Level::None);
     task.abort();
+}
+
+#[test]
+fn the_watch_follows_the_files_says_each_change_once_and_ends_where_there_are_none() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    let lines = logged(Format::Text, true, || runtime.block_on(follow()));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("<4>the host is very short"), "{lines:?}");
+    assert!(lines[1].starts_with("<6>the host is no longer short"), "{lines:?}");
 }

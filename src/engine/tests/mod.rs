@@ -5,7 +5,7 @@ mod control;
 mod delivery;
 mod gathering;
 mod lifecycle;
-mod logging;
+pub(crate) mod logging;
 mod memory;
 mod reload;
 mod replaying;
