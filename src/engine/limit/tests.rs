@@ -109,6 +109,6 @@ fn jobs_that_are_too_many_themselves_share_one_stream() {
 
 #[test]
 fn a_long_example_is_cut_between_characters() {
-    let long = Series::new("s", Kind::Gauge, [("l", "ä".repeat(1000))]);
+    let long = Series::new("s", Kind::Gauge, [("l", "\u{e4}".repeat(1000))]);
     assert_eq!(name_of(&long).chars().count(), EXAMPLE + 3);
 }
