@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn training_gives_way_to_the_rest_of_the_agent() {
         let before = niceness();
-        let trainer = super::super::run::trainer().unwrap();
+        let trainer = super::super::run::trainer(&sentinel_contract::Pressure::default()).unwrap();
         let job = trainer.submit(|| (niceness(), std::thread::current().name().map(str::to_owned)));
         assert_eq!(job.wait(), Some((19, Some("training".to_owned()))));
         assert_eq!(niceness(), before, "and to nobody else");

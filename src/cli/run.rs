@@ -10,11 +10,13 @@ use anyhow::Context as _;
 use sentinel_contract::desk::MEMORY_MS;
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
-use sentinel_contract::{Desk, Incident};
+use sentinel_contract::{Desk, Incident, Pressure};
+use sentinel_engine::burst;
 use sentinel_engine::clock::now_ms;
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::control::Control;
 use sentinel_engine::pipeline::{self, Running};
+use sentinel_engine::pressure;
 use sentinel_history::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +59,9 @@ pub(crate) fn run(options: &Options, watch: bool) -> anyhow::Result<ExitCode> {
         }
     };
     let desk = desk(&plan, &*history);
-    let shared = Shared { state_dir, history, trainer: trainer()?, desk };
+    let pressure = Pressure::default();
+    let trainer = trainer(&pressure)?;
+    let shared = Shared { state_dir, history, trainer, desk, pressure };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let past = if is_kept { backfill::job(&plan, &shared) } else { None };
@@ -89,6 +93,8 @@ async fn serve(
     };
     let history = Arc::clone(&shared.history);
     let mut running = pipeline::start(&plan, &shared)?;
+    let watch_host = tokio::spawn(pressure::watch(shared.pressure.clone()));
+    let watch_bursts = tokio::spawn(burst::watch(Arc::clone(&running.telemetry), give_back));
     let page_stop = CancellationToken::new();
     let control_stop = CancellationToken::new();
     let shown = past.as_ref().map(backfill::Job::shown).unwrap_or_default();
@@ -128,6 +134,8 @@ async fn serve(
         _ = terminate.recv() => tracing::warn!("told twice: stopping at once"),
         _ = tokio::signal::ctrl_c() => tracing::warn!("told twice: stopping at once"),
     }
+    watch_host.abort();
+    watch_bursts.abort();
     page_stop.cancel();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -228,8 +236,8 @@ pub(super) fn end_incidents_of_the_gone(plan: &Plan, history: &dyn History, desk
 }
 
 /// The training thread: it takes only what others leave.
-pub(super) fn trainer() -> anyhow::Result<Trainer> {
-    let (trainer, work) = Trainer::new(|| lower_priority("training"), give_back);
+pub(super) fn trainer(pressure: &Pressure) -> anyhow::Result<Trainer> {
+    let (trainer, work) = Trainer::new(pressure.clone(), || lower_priority("training"), give_back);
     std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
     Ok(trainer)
 }
@@ -247,7 +255,7 @@ fn bound_arenas() {
     }
 }
 
-/// Free memory goes back to the system: a training frees megabytes that lie between what stays, and glibc would keep them until
+/// Free memory goes back to the system, after a training and after a burst: a training frees megabytes that lie between what stays, and glibc would keep them until
 /// the next one (`tests/bench/run models`).
 #[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 fn give_back() {

@@ -57,23 +57,49 @@ fn past(past: &Value) -> String {
     }
 }
 
+/// The budget; and how short the host is, when it is.
+fn memory(status: &Value) -> String {
+    let mib = |name: &str| status["memory"][name].as_f64().unwrap_or(0.0) / f64::from(1 << 20);
+    let (used, peak, capacity) = (mib("used"), mib("peak"), mib("capacity"));
+    let text = format!("queues and buffers {used:.1} of {capacity:.0} MiB (peak {peak:.1})");
+    let waiting = status["pressure"]["waiting_trainings"].as_u64().unwrap_or(0) > 0;
+    match status["pressure"]["level"].as_str() {
+        Some("models") if waiting => text + "\nthe host is short: a training waits",
+        Some("models") => text + "\nthe host is short: trainings would wait",
+        Some("processes") => {
+            text + "\nthe host is very short: trainings wait, metrics of processes pause"
+        }
+        _ => text,
+    }
+}
+
+/// Series and log streams of a source; nothing for an output, which has those of its sources.
+fn series(plugin: &Value) -> String {
+    let number = |name: &str| plugin[name].as_u64().unwrap_or(0);
+    match number("series") + number("streams") {
+        0 => String::new(),
+        sum => sum.to_string(),
+    }
+}
+
 fn table(status: &Value) -> String {
     let mut out = String::new();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let seconds = (status["now_ms"].as_i64().unwrap_or(0)
         - status["started_ms"].as_i64().unwrap_or(0))
         / 1000;
-    let memory = status["memory"]["used"].as_u64().unwrap_or(0) / 1024;
     let _infallible = writeln!(
         out,
-        "{} sentinelops {} up {seconds}s, queues and buffers {memory} KiB\n\n{:<10} {:<24} {:<9} {:>10} {:>10} {:>9} {:>9} {:>7}",
+        "{} sentinelops {} up {seconds}s, {}\n\n{:<10} {:<24} {:<9} {:>10} {:>10} {:>7} {:>9} {:>9} {:>7}",
         text(&status["host"]),
         text(&status["version"]),
+        memory(status),
         "KIND",
         "ALIAS",
         "STATE",
         "IN/S",
         "OUT/S",
+        "SERIES",
         "QUEUED",
         "DROPPED",
         "ERRORS"
@@ -84,12 +110,13 @@ fn table(status: &Value) -> String {
             .map_or(0, |drops| drops.values().filter_map(Value::as_u64).sum());
         let _infallible = writeln!(
             out,
-            "{:<10} {:<24} {:<9} {:>10.1} {:>10.1} {:>9} {dropped:>9} {:>7}",
+            "{:<10} {:<24} {:<9} {:>10.1} {:>10.1} {:>7} {:>9} {dropped:>9} {:>7}",
             text(&plugin["kind"]),
             text(&plugin["alias"]),
             text(&plugin["state"]),
             plugin["received_rate"].as_f64().unwrap_or(0.0),
             plugin["delivered_rate"].as_f64().unwrap_or(0.0),
+            series(plugin),
             plugin["queued"].as_u64().unwrap_or(0),
             plugin["errors"].as_u64().unwrap_or(0)
         );
@@ -122,4 +149,26 @@ fn table(status: &Value) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn the_budget_the_pressure_and_the_series_are_shown() {
+        let mut status = json!({
+            "memory": {"used": 1_572_864, "peak": 8_388_608, "capacity": 33_554_432},
+            "pressure": {"level": "none", "waiting_trainings": 0},
+            "plugins": [{"kind": "input", "alias": "system", "series": 187, "streams": 1}],
+        });
+        let table = super::table(&status);
+        assert!(table.contains("queues and buffers 1.5 of 32 MiB (peak 8.0)\n\n"), "{table}");
+        let row = table.lines().find(|line| line.starts_with("input")).unwrap();
+        assert!(row.contains(" 188 "), "{table}");
+        status["pressure"] = json!({"level": "models", "waiting_trainings": 1});
+        assert!(super::table(&status).contains("the host is short: a training waits\n"));
+        status["pressure"]["level"] = "processes".into();
+        assert!(super::table(&status).contains("metrics of processes pause\n"));
+    }
 }

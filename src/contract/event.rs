@@ -77,6 +77,7 @@ pub struct Series {
     name: Box<str>,
     kind: Kind,
     labels: Labels,
+    hash: u64,
 }
 
 impl Series {
@@ -86,7 +87,9 @@ impl Series {
         kind: Kind,
         labels: impl IntoIterator<Item = (K, V)>,
     ) -> Arc<Self> {
-        Arc::new(Series { name: name.into(), kind, labels: Labels::new(labels) })
+        let (name, labels) = (name.into(), Labels::new(labels));
+        let hash = foldhash::fast::FixedState::default().hash_one((&name, labels.hash));
+        Arc::new(Series { name, kind, labels, hash })
     }
 
     /// The metric's name, in Telegraf's form `<measurement>_<field>`.
@@ -102,6 +105,11 @@ impl Series {
     /// All labels but the name.
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// Of the name and the labels, made when the series was; stable within one version of the agent.
+    pub fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Collector {
     pub name: &'static str,
     /// How long one call may take; a call that takes longer is reported as hung and never started twice.
     pub deadline: Duration,
+    /// Metrics of single processes and the like: skipped while the host is short.
+    pub spare: bool,
     /// The reader.
     pub gather: Box<dyn Gather>,
 }

@@ -1,7 +1,7 @@
 //! What the engine and the plugins agree on. One page a file; depends on no other package of ours.
 //!
 //! Read in this order: what flows ([`event`], [`incident`], [`evidence`], [`batch`]), what comes back ([`receipt`]), what bounds it
-//! ([`memory`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
+//! ([`memory`], [`pressure`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
 //! [`output`]), and the handles a plugin
 //! is given ([`context`], [`history`], [`trainer`], [`desk`], [`telemetry`]).
 
@@ -33,6 +33,8 @@ pub mod history;
 
 pub mod trainer;
 
+pub mod pressure;
+
 pub mod desk;
 
 pub mod telemetry;
@@ -55,5 +57,6 @@ pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
 pub use memory::{Memory, Permit};
 pub use output::{Output, Piece, WriteError};
 pub use plugin::{Cause, ConfigError, Entry, Plugin};
+pub use pressure::Pressure;
 pub use processor::{Emit, Observer, Processor, Transform};
 pub use receipt::{Fate, Receipt};

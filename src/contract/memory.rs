@@ -4,6 +4,7 @@
 //! the last holder of its batch lets go. Sources that can wait (files) wait here; nothing waits at a queue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Memory {
     free: Arc<Semaphore>,
     capacity: usize,
+    most: Arc<Most>,
+}
+
+/// The most bytes that were in use.
+#[derive(Debug, Default)]
+struct Most {
+    ever: AtomicUsize,
+    lately: AtomicUsize,
 }
 
 /// Bytes taken from a budget, given back on drop.
@@ -24,14 +33,17 @@ impl Memory {
     /// A budget of `capacity` bytes, at most 4 GiB.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
-        Memory { free: Arc::new(Semaphore::new(capacity)), capacity }
+        Memory { free: Arc::new(Semaphore::new(capacity)), capacity, most: Arc::default() }
     }
 
     /// Waits until `bytes` are free. More than the whole budget is charged as the whole budget.
     pub async fn acquire(&self, bytes: usize) -> Permit {
         let bytes = bytes.min(self.capacity) as u32;
         match Arc::clone(&self.free).acquire_many_owned(bytes).await {
-            Ok(held) => Permit { held },
+            Ok(held) => {
+                self.note();
+                Permit { held }
+            }
             Err(closed) => unreachable!("the semaphore is never closed: {closed}"),
         }
     }
@@ -40,12 +52,30 @@ impl Memory {
     pub fn try_acquire(&self, bytes: usize) -> Option<Permit> {
         let bytes = bytes.min(self.capacity) as u32;
         let held = Arc::clone(&self.free).try_acquire_many_owned(bytes).ok()?;
+        self.note();
         Some(Permit { held })
+    }
+
+    fn note(&self) {
+        self.most.lately.fetch_max(self.used(), Relaxed);
     }
 
     /// Bytes in use.
     pub fn used(&self) -> usize {
         self.capacity - self.free.available_permits()
+    }
+
+    /// The most bytes that were in use at once, seen as permits were taken.
+    pub fn peak(&self) -> usize {
+        self.most.ever.load(Relaxed).max(self.most.lately.load(Relaxed))
+    }
+
+    /// The same since the last call.
+    pub fn peak_since_last(&self) -> usize {
+        self.note(); // what permits took that grew
+        let lately = self.most.lately.swap(0, Relaxed);
+        self.most.ever.fetch_max(lately, Relaxed);
+        lately
     }
 
     /// Bytes in all.

@@ -35,6 +35,10 @@ pub struct Counters {
     pub queued_bytes: AtomicU64,
     /// Bytes that the queue takes on disk now.
     pub disk_bytes: AtomicU64,
+    /// Series of it that were seen lately.
+    pub series: AtomicU64,
+    /// Label sets of its lines that were seen lately.
+    pub streams: AtomicU64,
     drops: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     notes: Mutex<BTreeMap<String, String>>,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::event::Labels;
+use crate::pressure::{Level, Pressure};
 use crate::receipt::{Fate, Receipt};
 use crate::trainer::{Polled, Trainer};
 use crate::units::{Period, Secret, Size};
@@ -67,6 +68,8 @@ async fn memory_waits_until_a_permit_is_given_back() {
     assert_eq!(memory.used(), 100);
     drop(held);
     assert_eq!(memory.used(), 0);
+    assert_eq!((memory.peak(), memory.peak_since_last()), (100, 100));
+    assert_eq!((memory.peak(), memory.peak_since_last()), (100, 0));
     assert_eq!(memory.acquire(1000).await.bytes(), 100, "more than there is, is all there is");
 }
 
@@ -92,6 +95,34 @@ fn a_panicking_job_fails_and_the_next_one_runs() {
     let good = trainer.submit(|| 7);
     assert_eq!(good.wait(), Some(7));
     assert_eq!(bad.poll(), Polled::<()>::Failed);
+}
+
+#[test]
+fn a_job_waits_while_the_host_is_short_and_runs_afterwards() {
+    let pressure = Pressure::default();
+    let (trainer, work) = Trainer::new(pressure.clone(), || (), || ());
+    pressure.set(Level::Models);
+    let seen = pressure.clone();
+    let job = trainer.submit(move || seen.level());
+    let thread = std::thread::spawn(work);
+    while pressure.waiting() == 0 {
+        assert_eq!(job.poll(), Polled::Working, "it must not run now");
+        std::thread::yield_now();
+    }
+    pressure.set(Level::None);
+    assert_eq!(job.wait(), Some(Level::None));
+    drop(trainer);
+    thread.join().unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_short_host_beyond_the_end() {
+    let pressure = Pressure::default();
+    pressure.set(Level::Processes);
+    let now = std::time::Instant::now();
+    assert!(!pressure.wait_below(Level::Models, now));
+    pressure.set(Level::Models);
+    assert!(pressure.wait_below(Level::Processes, now));
 }
 
 #[test]

@@ -1,18 +1,25 @@
 //! The handle on the training thread: one job at a time, at low priority, the result fetched when it is there.
+//! While the host is short, jobs wait: but not for ever, for a model that is never renewed grows wrong.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::pressure::{Level, Pressure};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Jobs that may wait for their turn; more are refused and asked for again by their detectors.
 const WAITING_JOBS: usize = 64;
 
+/// How long a job waits for a host that is short: a sixth of the day after which models are trained again.
+pub const LONGEST_WAIT: Duration = Duration::from_hours(4);
+
 /// Hands jobs to the training thread; shared by cloning.
 #[derive(Clone, Debug)]
 pub struct Trainer {
     /// `None`: jobs run where they are submitted.
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<(Instant, Job)>>,
 }
 
 /// A job's result, when it is there.
@@ -34,15 +41,18 @@ pub enum Polled<T> {
 
 impl Trainer {
     /// A trainer and the work of its thread, which ends when the last trainer is gone. `prepare` runs first, on that
-    /// thread: it lowers the priority. `after` runs after each job: it gives memory back.
+    /// thread: it lowers the priority. `after` runs after each job: it gives memory back. A job waits before it runs while `pressure` asks for it, at most
+    /// [`LONGEST_WAIT`] after it was submitted.
     pub fn new(
+        pressure: Pressure,
         prepare: impl FnOnce() + Send + 'static,
         mut after: impl FnMut() + Send + 'static,
     ) -> (Self, impl FnOnce() + Send + 'static) {
-        let (jobs, queue) = sync_channel::<Job>(WAITING_JOBS);
+        let (jobs, queue) = sync_channel::<(Instant, Job)>(WAITING_JOBS);
         let work = move || {
             prepare();
-            for job in queue {
+            for (submitted, job) in queue {
+                pressure.wait_below(Level::Models, submitted + LONGEST_WAIT);
                 // A panicking job drops its sender: the detector sees `Failed` and says so.
                 let _failed = catch_unwind(AssertUnwindSafe(job));
                 after();
@@ -59,7 +69,7 @@ impl Trainer {
 
     /// A trainer whose thread is started here, at normal priority: for tests and `once`.
     pub fn immediate() -> Self {
-        let (trainer, work) = Trainer::new(|| (), || ());
+        let (trainer, work) = Trainer::new(Pressure::default(), || (), || ());
         std::thread::spawn(work);
         trainer
     }
@@ -75,7 +85,7 @@ impl Trainer {
             let _nobody_waits = sender.send(job());
         });
         if let Some(jobs) = &self.jobs {
-            let _refused = jobs.try_send(job);
+            let _refused = jobs.try_send((Instant::now(), job));
         } else {
             let _failed = catch_unwind(AssertUnwindSafe(job));
         }

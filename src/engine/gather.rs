@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sentinel_contract::{Batch, Cause, Collector, Events, Log, Memory, Metric, Now};
+use sentinel_contract::pressure::Level;
+use sentinel_contract::{Batch, Cause, Collector, Events, Log, Memory, Metric, Now, Pressure};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ pub struct GatherTask {
     pub schedule: Schedule,
     /// The share of the budget for what cannot wait.
     pub memory: Memory,
+    /// While the host is very short, collectors that may be left out are.
+    pub pressure: Pressure,
     /// The queues that can make room in it.
     pub queues: Shed,
     /// To the lane.
@@ -170,6 +173,9 @@ impl GatherTask {
         let mut hung = false;
         for slot in slots.iter_mut() {
             self.revive(slot, &mut logs);
+            if self.pauses(slot) {
+                continue;
+            }
             let Slot::Idle(_) = slot else {
                 hung = true;
                 continue;
@@ -221,6 +227,20 @@ impl GatherTask {
         }
         self.emit(Events::Metrics(samples)).await;
         self.emit(Events::Logs(logs)).await;
+    }
+
+    /// Whether the host is too short for this one now.
+    fn pauses(&self, slot: &Slot) -> bool {
+        let Slot::Idle(Collector { name, spare: true, .. }) = slot else { return false };
+        let (counters, about) = (&self.state.counters, format!("{name} pauses"));
+        let pauses = self.pressure.level() >= Level::Processes;
+        if pauses {
+            counters.count("paused_gathers", 1);
+            counters.note(&about, format!("{name} is not collected while the host is very short"));
+        } else {
+            counters.clear_note(&about);
+        }
+        pauses
     }
 
     /// Takes back a collector whose call returned at last, or builds one that panicked.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::DeadLetters;
 use crate::filter::Filter;
+use crate::limit::Limits;
 use crate::panic::guard;
 use crate::router::Router;
 use crate::telemetry::{Condition, Plugin};
@@ -40,6 +41,8 @@ pub(crate) struct Lane {
     pub filter: Option<Filter>,
     /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// How many series and streams they may have, as they leave the transforms.
+    pub limits: Limits,
     /// Where they go.
     pub router: Router,
     /// Where a batch goes that panics a transform twice.
@@ -124,6 +127,7 @@ impl Lane {
                 return;
             }
         }
+        self.limits.apply(&mut batch.events, counters);
         counters.delivered.fetch_add(batch.events.len() as u64, Relaxed);
         if batch.events.is_empty() {
             // Filtered out is delivered.

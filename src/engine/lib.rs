@@ -16,6 +16,8 @@ mod service;
 
 mod lane;
 
+mod limit;
+
 mod router;
 
 mod filter;
@@ -35,6 +37,10 @@ mod observer;
 pub mod commands;
 
 pub mod control;
+
+pub mod pressure;
+
+pub mod burst;
 
 mod panic;
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
 use crate::commands::Request;
+use crate::limit::Limits;
 use crate::panic::guard;
 use crate::router::Router;
 use crate::telemetry::{Condition, Plugin, Telemetry};
@@ -45,6 +46,8 @@ pub(crate) struct ObserverTask {
     pub commands: mpsc::Receiver<Request>,
     /// Events that did not fit into the inbox.
     pub unseen: Arc<AtomicU64>,
+    /// How many series it may emit.
+    pub limits: Limits,
     /// Where its events go.
     pub router: Router,
     /// Where its snapshot goes.
@@ -139,7 +142,8 @@ impl ObserverTask {
                 return None;
             }
         };
-        for events in emit.0 {
+        for mut events in emit.0 {
+            self.limits.apply(&mut events, &self.state.counters);
             if let Events::Incidents(incidents) = &events {
                 incidents.iter().for_each(tell);
                 self.changed = true;

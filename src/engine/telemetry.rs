@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sentinel_contract::Memory;
 use sentinel_contract::telemetry::Counters;
+use sentinel_contract::{Memory, Pressure};
 use serde_json::{Value, json};
 
 use crate::clock::now_ms;
@@ -128,6 +128,7 @@ impl Plugin {
             "bytes_rate": round(rates.bytes),
             "queued": c.queued.load(Relaxed), "queued_bytes": c.queued_bytes.load(Relaxed),
             "disk_bytes": c.disk_bytes.load(Relaxed),
+            "series": c.series.load(Relaxed), "streams": c.streams.load(Relaxed),
             "errors": c.errors.load(Relaxed), "restarts": c.restarts.load(Relaxed),
             "drops": c.drops(), "counts": c.counts(), "notes": c.notes(), "last_error": error,
             "call_avg_us": c.call_micros.load(Relaxed).checked_div(calls).unwrap_or(0),
@@ -141,6 +142,7 @@ pub struct Telemetry {
     host: Arc<str>,
     started_ms: i64,
     memory: Vec<Memory>,
+    pressure: Pressure,
     plugins: Mutex<Vec<Arc<Plugin>>>,
     detectors: Mutex<BTreeMap<String, Value>>,
     /// When somebody last asked for the detectors; they are only put into words while somebody looks.
@@ -159,11 +161,12 @@ struct Reload {
 
 impl Telemetry {
     /// Nothing running yet.
-    pub fn new(host: Arc<str>, memory: Vec<Memory>) -> Arc<Self> {
+    pub fn new(host: Arc<str>, memory: Vec<Memory>, pressure: Pressure) -> Arc<Self> {
         Arc::new(Telemetry {
             host,
             started_ms: now_ms(),
             memory,
+            pressure,
             plugins: Mutex::default(),
             detectors: Mutex::default(),
             asked_ms: AtomicI64::new(0),
@@ -214,6 +217,17 @@ impl Telemetry {
         self.dead_letters.fetch_add(events, Relaxed);
     }
 
+    /// Of both parts of the budget together.
+    fn memory_of(&self, read: fn(&Memory) -> usize) -> usize {
+        self.memory.iter().map(read).sum()
+    }
+
+    /// The most bytes in use since the last call; those in use now; those there are.
+    pub(crate) fn memory_since_last(&self) -> (usize, usize, usize) {
+        let highest = self.memory_of(Memory::peak_since_last);
+        (highest, self.memory_of(Memory::used), self.memory_of(Memory::capacity))
+    }
+
     /// Whether somebody looked at the detectors in the last half minute.
     pub fn watched(&self) -> bool {
         now_ms() - self.asked_ms.load(Relaxed) < 30_000
@@ -240,12 +254,18 @@ impl Telemetry {
     pub fn json(&self) -> Value {
         self.asked_ms.store(now_ms(), Relaxed);
         let plugins: Vec<Value> = self.plugins().iter().map(|plugin| plugin.json()).collect();
-        let used: usize = self.memory.iter().map(Memory::used).sum();
-        let capacity: usize = self.memory.iter().map(Memory::capacity).sum();
         json!({
             "host": &*self.host, "version": env!("CARGO_PKG_VERSION"),
             "started_ms": self.started_ms, "now_ms": now_ms(),
-            "memory": {"used": used, "capacity": capacity},
+            "memory": {
+                "used": self.memory_of(Memory::used),
+                "peak": self.memory_of(Memory::peak),
+                "capacity": self.memory_of(Memory::capacity),
+            },
+            "pressure": {
+                "level": self.pressure.level().word(),
+                "waiting_trainings": self.pressure.waiting(),
+            },
             "dead_letters": self.dead_letters.load(Relaxed),
             "configuration": self.configuration(),
             "plugins": plugins,
@@ -289,8 +309,11 @@ impl Telemetry {
                 line("counted_events_total", &format!("{labels},what=\"{what}\""), count as f64);
             }
         }
-        let used: usize = self.memory.iter().map(Memory::used).sum();
-        line("memory_used_bytes", "", used as f64);
+        line("memory_used_bytes", "", self.memory_of(Memory::used) as f64);
+        line("memory_peak_bytes", "", self.memory_of(Memory::peak) as f64);
+        line("memory_capacity_bytes", "", self.memory_of(Memory::capacity) as f64);
+        line("pressure_level", "", f64::from(self.pressure.level() as u8));
+        line("waiting_trainings", "", self.pressure.waiting() as f64);
         line("dead_letters_total", "", self.dead_letters.load(Relaxed) as f64);
         line("start_time_seconds", "", self.started_ms as f64 / 1000.0);
         // Named as Prometheus names its own.
@@ -317,5 +340,7 @@ const METRICS: &[(&str, Read)] = &[
     ("queued_events", |c| c.queued.load(Relaxed) as f64),
     ("queued_bytes", |c| c.queued_bytes.load(Relaxed) as f64),
     ("queued_disk_bytes", |c| c.disk_bytes.load(Relaxed) as f64),
+    ("series", |c| c.series.load(Relaxed) as f64),
+    ("streams", |c| c.streams.load(Relaxed) as f64),
     ("notes", |c| c.notes().len() as f64),
 ];

@@ -189,7 +189,7 @@ fn collectors(
             if *subject == Subject::Files { config.files_interval.0 } else { Duration::ZERO };
         let news = News::new(kind, &context.tags, config.max_events);
         let gather = Box::new(Watcher { watch, news, every, due: None });
-        Collector { name, deadline: DEADLINE, gather }
+        Collector { name, deadline: DEADLINE, spare: false, gather }
     };
     Ok(config.watch.iter().map(collector).collect())
 }

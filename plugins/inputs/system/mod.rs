@@ -229,6 +229,6 @@ impl Given {
             }
             Name::Temp => ("temp", Box::new(temp::Temp::new(common))),
         };
-        Collector { name, deadline: DEADLINE, gather }
+        Collector { name, deadline: DEADLINE, spare: name == "procstat", gather }
     }
 }

@@ -154,3 +154,12 @@ Inter-|   Receive                                                |  Transmit
     lo:    3193      29    0    0    0     0          0         0     3193      29    0    0    0     0       0          0
   eth0: 1000 10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0
 ";
+
+#[test]
+fn only_the_metrics_of_single_processes_may_be_left_out_when_the_host_is_short() {
+    let host = Host::empty();
+    let names = [Name::Cpu, Name::Mem, Name::Processes, Name::Pressure, Name::Procstat];
+    let collectors = host.build(Config { collectors: names.to_vec(), ..Config::default() });
+    let spare: Vec<_> = collectors.iter().filter(|one| one.spare).map(|one| one.name).collect();
+    assert_eq!(spare, ["procstat"]);
+}

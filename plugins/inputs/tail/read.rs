@@ -137,8 +137,8 @@ impl Loop {
 
     /// Moves the file's position and makes the batch that, acknowledged, moves the saved one.
     fn batch(&mut self, id: u64, lines: Lines, mut permit: Permit) -> Option<Batch> {
-        let Lines { split, mark, capacity, at_end, next_ns } = lines;
-        permit.shrink(capacity + split.logs.capacity() * size_of::<Log>());
+        let Lines { mut split, mark, capacity, at_end, next_ns } = lines;
+        charge(&mut permit, capacity, &mut split.logs);
         self.clock_ns = next_ns;
         self.out.counters.count("line_cut", split.cut);
         let file = self.files.get_mut(id)?;
@@ -196,4 +196,15 @@ impl Loop {
             None
         }
     }
+}
+
+/// Charges what a batch pins: its chunk of `capacity` bytes, and the room for its events. That grows by doubling, beyond
+/// what was reserved when lines are shorter than those before: what cannot be had goes back.
+pub(super) fn charge(permit: &mut Permit, capacity: usize, logs: &mut Vec<Log>) {
+    let pinned = |logs: &Vec<Log>| capacity + logs.capacity() * size_of::<Log>();
+    let missing = pinned(logs).saturating_sub(permit.bytes());
+    if missing > 0 && !permit.try_grow(missing) {
+        logs.shrink_to_fit();
+    }
+    permit.shrink(pinned(logs));
 }

@@ -184,7 +184,7 @@ impl Encoder {
         let clock = self.clock;
         let (at, new) = match self.series.find(series) {
             Some(at) => (at, false),
-            None => self.series.adopt(series, hash(series), || Known::new(series, clock)),
+            None => self.series.adopt(series, series.hash(), || Known::new(series, clock)),
         };
         self.unranked |= new;
         self.guess.resize(self.guess.len().max(nth + 1), u32::MAX);
@@ -255,12 +255,6 @@ impl Encoder {
             self.unranked = true;
         }
     }
-}
-
-fn hash(series: &Series) -> u64 {
-    use std::hash::BuildHasher;
-    let name = foldhash::fast::FixedState::default().hash_one(series.name());
-    series.labels().hash() ^ name.rotate_left(32)
 }
 
 /// The order of the series in a request: neighbours share most of their bytes. By name, then by labels: the best of ten

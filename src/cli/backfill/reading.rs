@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use sentinel_contract::Pressure;
 use sentinel_contract::command::Past as Incident;
 use sentinel_contract::history::History;
-use sentinel_contract::trainer::Trainer;
+use sentinel_contract::pressure::Level;
+use sentinel_contract::trainer::{LONGEST_WAIT, Trainer};
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::replay::Driver;
 use sentinel_transport::export::Export;
@@ -47,6 +49,8 @@ pub(super) struct Reading {
     now: Option<i64>,
     samples: usize,
     worked: Duration,
+    waited: Duration,
+    pressure: Pressure,
 }
 
 impl Reading {
@@ -59,6 +63,7 @@ impl Reading {
             history: Arc::clone(&past) as Arc<dyn History>,
             trainer: Trainer::waiting(), // on this thread, whose priority is low
             desk: sentinel_contract::Desk::default(), // the past calls nobody
+            pressure: job.shared.pressure.clone(),
         };
         let driver = Driver::new(plan, &shared)?;
         let reader = |alias: &Arc<str>| -> Result<Reader> {
@@ -80,6 +85,8 @@ impl Reading {
             now: None,
             samples: 0,
             worked: Duration::ZERO,
+            waited: Duration::ZERO,
+            pressure: job.shared.pressure.clone(),
         })
     }
 
@@ -88,6 +95,9 @@ impl Reading {
         loop {
             if self.worked >= LONGEST {
                 return self.ended(End::Late);
+            }
+            if !self.wait(stop).await {
+                return Ok(End::Stopped);
             }
             let asked = Instant::now();
             let part = tokio::select! {
@@ -115,6 +125,18 @@ impl Reading {
                 () = stop.cancelled() => return Ok(End::Stopped),
             }
         }
+    }
+
+    /// While the host is short the past can wait too, as long as trainings do. False: the agent stops.
+    async fn wait(&mut self, stop: &CancellationToken) -> bool {
+        while self.pressure.level() >= Level::Models && self.waited < LONGEST_WAIT {
+            self.waited += LONGEST_REST;
+            tokio::select! {
+                () = tokio::time::sleep(LONGEST_REST) => (),
+                () = stop.cancelled() => return false,
+            }
+        }
+        true
     }
 
     fn ended(&mut self, end: End) -> Result<End> {

@@ -51,6 +51,7 @@ fn rig(config: &str) -> Rig {
         history: Arc::new(InMemory::new(100_000)),
         trainer: Trainer::immediate(),
         desk: sentinel_contract::Desk::default(),
+        pressure: sentinel_contract::Pressure::default(),
     };
     let plan = options(folder.path(), config).plan(&shared);
     let plan = Arc::new(plan.unwrap_or_else(|problems| panic!("{}", problems.render())));

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use sentinel_contract::trainer::Trainer;
-use sentinel_contract::{Desk, Events, Incident, Plugin as _};
+use sentinel_contract::{Desk, Events, Incident, Plugin as _, Pressure};
 use sentinel_engine::config::{Plan, Shared};
 use sentinel_engine::replay::{Driver, Sink};
 use sentinel_history::InMemory;
@@ -105,6 +105,7 @@ pub(crate) fn replay(options: &Options, arguments: &Arguments) -> Result<ExitCod
             history: Arc::new(InMemory::new(FRAMES)),
             trainer: Trainer::waiting(),
             desk: Desk::default(),
+            pressure: Pressure::default(),
         };
         match options.plan(&shared) {
             Ok(plan) => {

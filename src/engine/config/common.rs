@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sentinel_contract::Labels;
 use sentinel_contract::units::{Period, Size};
 use serde::Deserialize;
 
 use crate::filter::{Filter, FilterError};
+use crate::limit::Limits;
 use crate::queue::{DiskOptions, WhenFull};
 
 /// What the engine does for a plugin.
@@ -28,6 +30,10 @@ pub struct Common {
     pub tagpass: BTreeMap<String, Vec<String>>,
     /// Label globs of which none may match.
     pub tagdrop: BTreeMap<String, Vec<String>>,
+    /// Series of a source at most; samples of more are dropped.
+    pub max_series: Option<usize>,
+    /// Label sets of a source's lines at most; lines of more share one.
+    pub max_streams: Option<usize>,
     /// Events in one write at most.
     pub batch_events: Option<usize>,
     /// Bytes in one write at most, before encoding.
@@ -42,6 +48,11 @@ pub struct Common {
     pub when_full: WhenFull,
 }
 
+/// The default of `max_series`: a host has some hundreds, a host of containers some thousands; a label with an identifier
+/// in it reaches this within minutes. The hashes of so many take half a megabyte at most.
+const MAX_SERIES: usize = 10_000;
+/// The default of `max_streams`: a fifth of what Loki takes of one tenant by default, and twice the containers of a node.
+const MAX_STREAMS: usize = 1_000;
 /// The default of `queue_bytes`.
 const QUEUE_BYTES: u64 = 1 << 30;
 /// The smallest queue on disk: eight segments in each of its two lanes.
@@ -80,10 +91,18 @@ impl Role {
     /// The common options that mean something for it.
     pub fn options(self) -> &'static [&'static str] {
         match self {
-            Role::Input => {
-                &["alias", "interval", "tags", "namepass", "namedrop", "tagpass", "tagdrop"]
-            }
-            Role::Processor => &["alias", "from", "tags"],
+            Role::Input => &[
+                "alias",
+                "interval",
+                "tags",
+                "namepass",
+                "namedrop",
+                "tagpass",
+                "tagdrop",
+                "max_series",
+                "max_streams",
+            ],
+            Role::Processor => &["alias", "from", "tags", "max_series"],
             Role::Output => &[
                 "alias",
                 "from",
@@ -108,6 +127,12 @@ impl Common {
         Filter::new(&self.namepass, &self.namedrop, &self.tagpass, &self.tagdrop)
     }
 
+    /// How many series and streams the source may have whose events bear these tags.
+    pub(crate) fn limits(&self, tags: &Labels) -> Limits {
+        let series = self.max_series.unwrap_or(MAX_SERIES);
+        Limits::new(series, self.max_streams.unwrap_or(MAX_STREAMS), tags)
+    }
+
     /// The bounds of an output's queue on disk.
     pub fn disk(&self) -> DiskOptions {
         DiskOptions {
@@ -124,8 +149,13 @@ impl Common {
         if self.interval.is_some_and(|interval| interval.0.as_millis() < 100) {
             say("interval", "must be at least 100ms".to_owned());
         }
-        if self.batch_events == Some(0) {
-            say("batch_events", "must be at least 1".to_owned());
+        let counts = [
+            ("max_series", self.max_series),
+            ("max_streams", self.max_streams),
+            ("batch_events", self.batch_events),
+        ];
+        for (option, _) in counts.into_iter().filter(|(_, count)| *count == Some(0)) {
+            say(option, "must be at least 1".to_owned());
         }
         if self.batch_bytes.is_some_and(|size| size.0 < 1024) {
             say("batch_bytes", "must be at least 1KiB".to_owned());

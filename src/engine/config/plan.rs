@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_contract::history::{History, NoHistory};
 use sentinel_contract::trainer::Trainer;
-use sentinel_contract::{Cause, Context, Desk, Entry, Input, Labels, Output, Processor};
+use sentinel_contract::{Cause, Context, Desk, Entry, Input, Labels, Output, Pressure, Processor};
 use serde::de::DeserializeOwned;
 
 use super::agent::{Agent, Web};
@@ -62,13 +62,17 @@ pub struct Shared {
     pub trainer: Trainer,
     /// Calls and open incidents, of all detectors.
     pub desk: Desk,
+    /// How short the host is.
+    pub pressure: Pressure,
 }
 
 impl Shared {
     /// For checking only: keeps nothing, trains nothing.
     pub fn inert(state_dir: PathBuf) -> Self {
-        let (trainer, _never_run) = Trainer::new(|| (), || ());
-        Shared { state_dir, history: Arc::new(NoHistory), trainer, desk: Desk::default() }
+        let pressure = Pressure::default();
+        let (trainer, _never_run) = Trainer::new(pressure.clone(), || (), || ());
+        let (history, desk) = (Arc::new(NoHistory), Desk::default());
+        Shared { state_dir, history, trainer, desk, pressure }
     }
 }
 

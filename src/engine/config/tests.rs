@@ -342,3 +342,11 @@ fn a_number_that_would_overflow_a_clock_is_refused() {
     let found = complaints(&format!("[agent]\nshutdown_timeout = 9223372036854775807\n{GOOD}"));
     assert_eq!(found, ["2:20 shutdown_timeout: is too large | "]);
 }
+
+#[test]
+fn a_source_has_at_least_one_series_and_one_stream() {
+    let found = complaints(&format!("{GOOD}max_series = 0\nmax_streams = 0\n"));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("max_series: must be at least 1"), "{found:?}");
+    assert!(check(&format!("{GOOD}max_series = 5\nmax_streams = 7\n")).is_ok());
+}

@@ -154,7 +154,9 @@ impl Running {
         let state = Plugin::new(Role::Processor, spec.entry.name, &spec.alias);
         let router = Router::new(self.routes(&spec.alias, &self.observers));
         let handle = router.handle();
+        let tags = self.plan.context(Role::Processor, spec, &self.shared).tags;
         let task = ObserverTask {
+            limits: spec.common.limits(&tags),
             observer,
             rebuild: Box::new(move || build_observer(&again, index, &shared)),
             origin: Arc::clone(&spec.alias),
@@ -221,7 +223,9 @@ impl Running {
         let router = Router::new(self.routes(&spec.alias, &self.observers));
         let handle = router.handle();
         let _first = rewires.try_send(rewire); // its own first stages come the same way
+        let tags = self.plan.context(Role::Input, spec, &self.shared).tags;
         let lane = Lane {
+            limits: spec.common.limits(&tags),
             batches,
             input: Arc::clone(&state),
             filter: None,
@@ -273,6 +277,7 @@ impl Running {
                     state: Arc::clone(state),
                     schedule: schedule(&self.plan, spec),
                     memory: self.prompt.clone(),
+                    pressure: self.shared.pressure.clone(),
                     queues: self.shed.clone(),
                     lane,
                     reading: stop.reading.clone(),

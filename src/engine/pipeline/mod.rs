@@ -61,7 +61,8 @@ pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     let budget = plan.agent.memory.0 as usize;
     // Three quarters for sources that can wait, one for what cannot (host metrics).
     let (patient, prompt) = (Memory::new(budget / 4 * 3), Memory::new(budget / 4));
-    let telemetry = Telemetry::new(Arc::clone(&plan.host), vec![patient.clone(), prompt.clone()]);
+    let budgets = vec![patient.clone(), prompt.clone()];
+    let telemetry = Telemetry::new(Arc::clone(&plan.host), budgets, shared.pressure.clone());
     let signal = Arc::new(Signal::default());
     let dead_letters = Arc::new(DeadLetters::new(&shared.state_dir, Arc::clone(&telemetry)));
     let mut running = Running {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sentinel_contract::{Cause, Fate, Kinds, Labels, Memory, Output, Piece, Receipt, WriteError};
+use sentinel_contract::{
+    Cause, Fate, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, WriteError,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Script, Sink, log_batch, script};
@@ -37,7 +39,7 @@ fn start_with(
     make: impl Fn() -> Box<dyn Output> + Send + Sync + 'static,
 ) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)]);
+    let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)], Pressure::default());
     let state = telemetry.add(Role::Output, "scripted", &alias.into());
     let queue =
         Queue::in_memory(MemoryLimits { kept: limit, direct: limit }, Arc::clone(&state.counters));
@@ -450,7 +452,7 @@ async fn a_backend_that_refuses_everything_does_not_look_well_until_it_takes_som
 fn dead_letters_are_for_their_owner_only_and_are_counted_when_they_are_on_disk() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), Vec::new());
+    let telemetry = Telemetry::new("h".into(), Vec::new(), Pressure::default());
     let piece =
         Piece::whole(Arc::new(log_batch("in", &Arc::new(Labels::new([("a", "b")])), &["x"])));
     let who = telemetry.add(Role::Output, "scripted", &"out".into());

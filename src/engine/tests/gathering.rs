@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sentinel_contract::pressure::Level;
+
 use super::{plan, script, shared, until};
 use crate::gather::Schedule;
 use crate::pipeline;
@@ -80,4 +82,26 @@ async fn a_collector_that_speaks_in_log_records_is_heard_even_when_its_gather_fa
     running.stop().await;
     assert_eq!(said()[..2], ["gather 1", "gather 2"]);
     assert!(script("g3-out").lines().contains(&"0".to_owned()), "samples go on");
+}
+
+#[tokio::test]
+async fn a_collector_that_can_be_left_out_pauses_while_the_host_is_very_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = shared(folder.path());
+    shared.pressure.set(Level::Processes);
+    let text = "[agent]\ninterval = \"200ms\"\nflush_interval = \"10ms\"\n[[inputs.poll]]\nalias = \"g5\"\nsays = true\n[[outputs.scripted]]\nalias = \"g5-out\"\n";
+    let plan = plan(text, &shared);
+    let running = pipeline::start(&plan, &shared).unwrap();
+    let input = |at: &str| running.telemetry.json()["plugins"][0][at].clone();
+    let ticks = || script("g5").calls.load(Ordering::SeqCst);
+    until("three pauses", || input("counts")["paused_gathers"].as_u64() >= Some(3)).await;
+    let said = || script("g5-out").lines().iter().any(|line| line.starts_with("gather"));
+    assert!(!said() && ticks() >= 2, "the other goes on: {:?}", script("g5-out").lines());
+    assert!(input("notes")["says pauses"].is_string(), "{}", input("notes"));
+    assert_eq!(running.telemetry.json()["pressure"]["level"], "processes");
+    assert!(running.telemetry.prometheus().contains("sentinelops_pressure_level{} 2\n"));
+    shared.pressure.set(Level::Models);
+    until("it comes back", said).await;
+    assert!(input("notes")["says pauses"].is_null(), "{}", input("notes"));
+    running.stop().await;
 }

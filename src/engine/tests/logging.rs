@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::log::{Format, Lines};
 
 /// The lines that `work` logs.
-fn logged(format: Format, journal: bool, work: impl FnOnce()) -> Vec<String> {
+pub(crate) fn logged(format: Format, journal: bool, work: impl FnOnce()) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let layer = Lines::new(tracing::Level::INFO, format, journal, move |line: &str| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sentinel_contract::telemetry::Counters;
@@ -13,9 +14,10 @@ use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::filter::Filter;
 use crate::lane::{Lane, Stage};
+use crate::limit::Limits;
 use crate::queue::{MemoryLimits, Queue};
 use crate::router::{OutputPort, Router, Routes};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Plugin, Telemetry};
 
 fn port(filter: Option<Filter>) -> (Router, Arc<Queue>) {
     let queue = Queue::in_memory(MemoryLimits { kept: 1 << 20, direct: 1 << 20 }, Arc::default());
@@ -66,28 +68,53 @@ impl Transform for Parse {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::new("h".into(), Vec::new());
+/// A lane that runs, with these stages and room for so many streams.
+fn lane(
+    folder: &tempfile::TempDir,
+    stages: Vec<Stage>,
+    streams: usize,
+) -> (tokio::sync::mpsc::Sender<Batch>, Arc<Queue>, Arc<Plugin>) {
+    let telemetry = Telemetry::new("h".into(), Vec::new(), Pressure::default());
     let (router, queue) = port(None);
     let (sender, batches) = tokio::sync::mpsc::channel(4);
-    let stage = Stage {
-        transform: Box::new(Parse),
-        rebuild: Box::new(|| Ok(Box::new(Parse))),
-        state: telemetry.add(Role::Processor, "parse", &"parse".into()),
-    };
+    let input = telemetry.add(Role::Input, "in", &"in".into());
     let lane = Lane {
+        limits: Limits::new(10, streams, &Labels::new([("host", "h")])),
         batches,
-        input: telemetry.add(Role::Input, "in", &"in".into()),
+        input: Arc::clone(&input),
         filter: None,
-        stages: vec![stage],
+        stages,
         router,
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
         reading: CancellationToken::new(),
         rewires: tokio::sync::mpsc::channel(1).1,
     };
     tokio::spawn(lane.run());
+    (sender, queue, input)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_too_many_goes_on_through_the_lane_with_the_labels_of_all_that_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, queue, input) = lane(&folder, Vec::new(), 1);
+    sender.send(batch(&Memory::new(1000), 100)).await.unwrap();
+    until("both lines", || !queue.is_idle()).await;
+    let entry = queue.pop().unwrap();
+    let Events::Logs(logs) = &entry.piece.batch.events else { panic!("lines") };
+    assert_eq!(*logs[0].stream, Labels::new([("level", "info")]));
+    assert_eq!(*logs[1].stream, Labels::new([("host", "h"), ("overflow", "true")]));
+    assert_eq!((entry.events(), input.counters.counts()["stream_limit"]), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage {
+        transform: Box::new(Parse),
+        rebuild: Box::new(|| Ok(Box::new(Parse))),
+        state: Plugin::new(Role::Processor, "parse", &"parse".into()),
+    };
+    let (sender, queue, _) = lane(&folder, vec![stage], 10);
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
     let memory = Memory::new(fields + 250);
     sender.send(batch(&memory, 100)).await.unwrap();
@@ -107,4 +134,35 @@ async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way(
     queue.done(&second);
     sender.send(batch(&small, 100)).await.unwrap();
     until("the third", || !queue.is_idle()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_given_back_once_after_each_burst_and_not_in_the_middle_of_one() {
+    let (patient, prompt) = (Memory::new(750), Memory::new(250));
+    let budgets = vec![patient.clone(), prompt.clone()];
+    let telemetry = Telemetry::new("h".into(), budgets, Pressure::default());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let give_back = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    let task = tokio::spawn(crate::burst::watch(telemetry, give_back));
+    let look = || tokio::time::sleep(Duration::from_secs(11));
+    drop(patient.try_acquire(450));
+    look().await;
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "no burst yet");
+    let held = patient.try_acquire(600);
+    look().await;
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "in the middle");
+    drop(held);
+    for _ in 0..3 {
+        look().await;
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+    }
+    let kept = prompt.try_acquire(200); // by a queue whose disk part takes the rest
+    drop(patient.try_acquire(600)); // came and went between two looks
+    look().await;
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    drop(kept);
+    task.abort();
 }

@@ -6,7 +6,7 @@ mod delivery;
 mod gathering;
 mod letters;
 mod lifecycle;
-mod logging;
+pub(crate) mod logging;
 mod memory;
 mod reload;
 mod replaying;
@@ -205,10 +205,16 @@ impl Plugin for Poll {
         let deadline = Duration::from_millis(100);
         let hangs = config.stuck || config.stuck_last;
         let mut collectors = vec![
-            Collector { name: "stuck", deadline, gather: Box::new(Stuck(stuck, hangs)) },
+            Collector {
+                name: "stuck",
+                deadline,
+                spare: false,
+                gather: Box::new(Stuck(stuck, hangs)),
+            },
             Collector {
                 name: "ticks",
                 deadline,
+                spare: false,
                 gather: Box::new(Ticks(script(&context.alias), series)),
             },
         ];
@@ -217,7 +223,7 @@ impl Plugin for Poll {
         }
         if config.says {
             let gather = Box::new(Says(Arc::clone(&context.tags), 0));
-            collectors.push(Collector { name: "says", deadline, gather });
+            collectors.push(Collector { name: "says", deadline, spare: true, gather });
         }
         Ok(Input::Gather(collectors))
     }
@@ -320,6 +326,7 @@ pub(super) fn shared(folder: &Path) -> Shared {
         history: Arc::new(history::NoHistory),
         trainer: Trainer::immediate(),
         desk: Desk::default(),
+        pressure: Pressure::default(),
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use regex::bytes::Regex;
-use sentinel_contract::{Labels, Log};
+use sentinel_contract::{Labels, Log, Memory};
 
 use crate::tail::lines::{Ending, Rules, Stamp, split};
 use crate::tail::multiline::{Begins, Grouping};
+use crate::tail::read::charge;
 
 fn rules(max_bytes: usize, begins: Option<Begins>) -> Rules {
     Rules { max_bytes, grouping: begins.map(|begins| Grouping { begins, max_lines: 4 }) }
@@ -131,4 +132,35 @@ fn a_group_beyond_the_limits_is_closed() {
     assert_eq!(bodies[0], b"A\n 1\n 2");
     assert!(bodies.iter().all(|body| body.len() <= 8), "{bodies:?}");
     assert_eq!(found.consumed, chunk.len());
+}
+
+/// So many empty lines, with the room that doubling left.
+fn short_lines(lines: usize) -> Vec<Log> {
+    let rules = rules(1000, None);
+    let stream = Arc::new(Labels::new([("a", "b")]));
+    let mut stamp = Stamp { stream: &stream, time_ns: 1 };
+    let chunk = Bytes::from("\n".repeat(lines));
+    split(&chunk, 0, Ending::Open, lines, &rules, &mut stamp).logs
+}
+
+#[test]
+fn a_batch_is_charged_for_the_room_that_its_events_take_and_gives_back_what_it_cannot_have() {
+    let mut logs = short_lines(1000);
+    let room = |logs: &Vec<Log>| 1000 + logs.capacity() * size_of::<Log>();
+    let reserved = 1000 + 1000 * size_of::<Log>();
+    assert!(room(&logs) > reserved, "it grew by doubling");
+    let memory = Memory::new(1 << 20);
+    let mut permit = memory.try_acquire(reserved).unwrap();
+    charge(&mut permit, 1000, &mut logs);
+    assert_eq!(permit.bytes(), room(&logs));
+    drop(permit);
+    let mut permit = memory.try_acquire(reserved).unwrap();
+    let others = memory.try_acquire((1 << 20) - reserved);
+    let mut logs = short_lines(1000);
+    charge(&mut permit, 1000, &mut logs);
+    assert_eq!((permit.bytes(), room(&logs)), (reserved, reserved));
+    drop((others, permit));
+    let mut permit = memory.try_acquire(1 << 19).unwrap();
+    charge(&mut permit, 1000, &mut logs);
+    assert_eq!(memory.used(), reserved, "what was not needed is given back");
 }

@@ -70,6 +70,7 @@ fn run(texts: &[String]) -> anyhow::Result<Outcome> {
         history,
         trainer: Trainer::waiting(),
         desk: sentinel_contract::Desk::default(),
+        pressure: sentinel_contract::Pressure::default(),
     };
     let plan = plan(CONFIG);
     let mut paths: Vec<(String, PathBuf)> = Vec::new();
