@@ -128,7 +128,7 @@ pub(super) fn clock_jumps(case: &Case) {
         (taken.streams.backwards, times)
     };
     case.saw(format!("entries of a stream that went back: {streams}"));
-    // Lines that the clock puts an hour behind others of the same write go before them, or Loki would refuse them.
+    // Lines around a step back go sorted by time into one request, or Loki would refuse them: their order there is another.
     assert!(verdict.is_whole() && verdict.again == 0, "{verdict:?}");
     assert!(series <= 3, "a series went back {series} times, the clock 3 times");
     bed::conserved(&agent);

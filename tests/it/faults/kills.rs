@@ -162,21 +162,22 @@ fn newest_sample(vm: &Server) -> f64 {
     newest.first().map_or(0.0, |(_, seconds)| *seconds)
 }
 
-/// F2, host metrics: VictoriaMetrics is dead, the agent is killed meanwhile, and every sample that was taken arrives: there
-/// is no gap but while no agent ran: they are in the kernel's hands at once.
+/// F2, host metrics: the backend (a real VictoriaMetrics behind a sink that refuses for a while) is out of reach, the agent is
+/// killed meanwhile, and every sample that was taken arrives: there is no gap but while no agent ran (and the
+/// second before, whose gather was under way).
 pub(super) fn metrics_survive_kills(case: &Case) {
     if !stack::asked() {
         return case.skip("SENTINEL_STACK is not set");
     }
     let kills = case.pick(2, 10);
-    let mut vm = Server::start("victoriametrics", &case.folder);
-    let config = format!(
-        "[agent]\nbackfill = \"off\"\n[[inputs.system]]\ninterval = \"1s\"\n[[outputs.victoriametrics]]\nurl = \"{}\"\n",
-        vm.url
-    );
+    let vm = Server::start("victoriametrics", &case.folder);
+    let sink = Sink::start();
+    sink.set(Mode::Forward(vm.url.clone()));
+    let config = format!("[agent]\nbackfill = \"off\"\n{}", bed::host_metrics(&sink));
     let mut agent = Agent::start(&case.dir("agent"), &config);
     until("the first samples", Duration::from_secs(20), || newest_sample(&vm) > 0.0);
-    vm.kill();
+    let began = stack::now_ms();
+    sink.set(Mode::Answer(503, None));
     let mut dead = Vec::new();
     for _ in 0..kills {
         pause(5.0);
@@ -187,20 +188,28 @@ pub(super) fn metrics_survive_kills(case: &Case) {
         dead.push((from - 1_200, stack::now_ms() + 2_000));
     }
     pause(5.0);
-    vm.restart();
-    let back = stack::now_ms() as f64 / 1000.0;
-    until("a new sample", bed::LONGEST_PAUSE + bed::LIVENESS, || newest_sample(&vm) > back);
+    sink.set(Mode::Forward(vm.url.clone()));
+    let back = stack::now_ms();
+    let newest = || newest_sample(&vm) * 1000.0 > back as f64;
+    until("a new sample", bed::LONGEST_PAUSE + bed::LIVENESS, newest);
     let times = samples(&vm, "mem_total");
     let gaps: Vec<(i64, i64)> = times
         .windows(2)
         .map(|pair| (pair[0], pair[1]))
         .filter(|(before, after)| after - before > 2_500)
         .collect();
-    case.saw(format!("{} samples over {kills} kills in an outage, gaps {gaps:?}", times.len()));
+    let during = times.iter().filter(|time| (began..back).contains(*time)).count();
+    let lengths: Vec<i64> = gaps.iter().map(|(before, after)| after - before).collect();
+    case.saw(format!(
+        "{during} samples of an outage of {} s with {kills} kills, gaps of {lengths:?} ms",
+        (back - began) / 1000
+    ));
+    assert!(times[0] < began, "VictoriaMetrics has nothing from before the outage");
     for (before, after) in gaps {
         let explained = dead.iter().any(|(from, to)| before >= *from && after <= *to);
         assert!(explained, "no sample from {before} to {after}, and an agent ran");
     }
+    agent.stop();
 }
 
 /// Times of all samples of the one series with this name, in milliseconds.

@@ -5,8 +5,8 @@
 //! Each ends by itself: when its time is up, what it started is killed and it fails.
 //!
 //! Rows without a test, to be added with what they test: 2 for pushes (needs a push input), 17 (Kafka), 19 (a receiver), 20
-//! for SIGHUP (needs reload), 22 (models over restarts). Rows 3 and 4 are tests of the engine's queue. 15 with EIO and a
-//! read-only remount needs the queue's disk part.
+//! for SIGHUP (needs reload), 22 (models over restarts). Rows 3 and 4 are tests of the engine's queue. 15 has no EIO and no
+//! read-only remount.
 
 mod bed;
 mod case;
@@ -191,6 +191,11 @@ fn sigterm() {
 #[test] // 21
 fn old_state() {
     run("old_state", &Limits(60, 60), stop::old_state);
+}
+
+#[test] // 21
+fn newer_queue() {
+    run("newer_queue", &Limits(90, 90), stop::newer_queue);
 }
 
 #[test] // 21

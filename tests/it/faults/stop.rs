@@ -112,3 +112,52 @@ pub(super) fn newer_state(case: &Case) {
     assert!(!kept.is_empty(), "the log of a newer version is gone:\n{log}");
     assert!(log.contains("version"), "nothing is said of the version:\n{log}");
 }
+
+/// F21, downgrade: the queue on disk of a version that is not known yet, made by changing the version in the heads of a queue's
+/// files (`engine/disk/format.rs`), is not touched, and the agent says so and goes on.
+pub(super) fn newer_queue(case: &Case) {
+    let sink = Sink::start();
+    sink.set(Mode::Answer(503, None));
+    let config = format!("[agent]\nbackfill = \"off\"\n{}", bed::host_metrics(&sink));
+    let mut agent = Agent::start(&case.dir("agent"), &config);
+    pause(4.0);
+    agent.stop();
+    let mut newer = Vec::new();
+    for path in files_below(&case.dir("agent/state")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if bytes.starts_with(b"SOQS") || bytes.starts_with(b"SOQP") {
+            bytes[4] = 9;
+            std::fs::write(&path, &bytes).unwrap();
+            newer.push((path, bytes));
+        }
+    }
+    assert!(newer.iter().any(|(_, bytes)| bytes.len() > 1000), "nothing is queued on disk");
+    sink.set(Mode::Ok);
+    agent.again();
+    crate::live::stack::until("new samples", bed::LIVENESS, || {
+        sink.taken().series.find("mem_total{").iter().any(|(_, course)| course.samples > 2)
+    });
+    agent.stop();
+    let all = files_below(&case.dir("agent/state"));
+    let kept = |bytes: &Vec<u8>| {
+        all.iter().any(|path| std::fs::read(path).is_ok_and(|there| there == *bytes))
+    };
+    let gone: Vec<_> =
+        newer.iter().filter(|(_, bytes)| !kept(bytes)).map(|(path, _)| path).collect();
+    let log = agent.log();
+    case.saw(format!("{} files of a newer version, gone: {gone:?}", newer.len()));
+    assert!(gone.is_empty(), "{log}");
+    assert!(log.contains("version") || log.contains("newer"), "nothing is said of it:\n{log}");
+}
+
+fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            found.extend(files_below(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}

@@ -20,7 +20,7 @@ struct Desk {
 }
 
 fn desk() -> Desk {
-    let telemetry = Telemetry::new("h".into(), Vec::new());
+    let telemetry = Telemetry::new("h".into(), Vec::new(), Pressure::default());
     let out = telemetry.add(Role::Output, "scripted", &"out".into());
     Desk { folder: tempfile::tempdir().unwrap(), telemetry, out }
 }
