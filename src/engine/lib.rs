@@ -46,5 +46,9 @@ pub mod log;
 
 pub use observer::observer_state;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;

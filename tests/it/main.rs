@@ -11,6 +11,7 @@
 
 mod cli;
 mod commands;
+mod fuzz;
 mod house;
 mod live;
 mod replay;

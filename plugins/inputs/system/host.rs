@@ -139,7 +139,7 @@ fn from_cpuinfo(roots: &Roots, buffer: &mut Vec<u8>) -> Counts {
 }
 
 /// Processors, and the cores of each package.
-fn cpuinfo(text: &[u8]) -> Counts {
+pub(super) fn cpuinfo(text: &[u8]) -> Counts {
     let mut cores_of = BTreeMap::new();
     let (mut logical, mut package) = (0, 0);
     for line in lines(text) {

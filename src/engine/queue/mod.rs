@@ -26,6 +26,11 @@ mod tests;
 mod thread;
 mod trouble;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use decode::decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) use encode::encode;
+
 pub(crate) use disks::{DiskOptions, WhenFull, queue, warn_of_orphans};
 pub(crate) use entry::Entry;
 pub(crate) use thread::{DiskThread, Signal};
