@@ -57,6 +57,7 @@ fn read(data: &[u8], size: usize, multiline: Multiline) -> (Vec<Log>, u64) {
     let config = tail::Config {
         files: vec!["/var/log/x".to_owned()],
         max_line_bytes: Size(LONGEST as u64),
+        read_chunk: Size(2 * LONGEST as u64),
         multiline,
         ..tail::Config::default()
     };
@@ -174,7 +175,8 @@ pub fn parse_options(data: &[u8]) {
     let (pattern, layout, zone, own, line) = (part(), part(), part(), part(), part());
     for format in [Format::Regex, Format::Grok, Format::Json] {
         let takes_pattern = format != Format::Json;
-        let patterns = if format == Format::Grok { vec![("OWN".to_owned(), own.clone())] } else { Vec::new() };
+        let patterns =
+            if format == Format::Grok { vec![("OWN".to_owned(), own.clone())] } else { Vec::new() };
         let config = parse::Config {
             format: Some(format),
             pattern: if takes_pattern { pattern.clone() } else { String::new() },

@@ -1,9 +1,7 @@
 //! What observers saved and take back: JSON of anything behind a head that is right. It is refused, or the observer goes on
 //! with it, and what it saves then it takes back.
 
-use sentinel_contract::{
-    Batch, Emit, Events, Kind, Metric, Observer, Plugin, Processor, Series,
-};
+use sentinel_contract::{Batch, Emit, Events, Kind, Metric, Observer, Plugin, Processor, Series};
 use sentinel_processors::anomaly::{self, Anomaly};
 
 use super::lines::{READ_NS, context, features, is_restored, patterns, timed, watch};

@@ -44,9 +44,8 @@ fn builds(plan: &Plan, shared: &Shared) {
     let inputs = plan.inputs.iter();
     let outcomes = inputs.map(|it| it.build(&plan.context(Role::Input, it, shared)).map(drop));
     let processors = plan.processors.iter().map(|(it, _)| it);
-    let outcomes = outcomes.chain(
-        processors.map(|it| it.build(&plan.context(Role::Processor, it, shared)).map(drop)),
-    );
+    let outcomes = outcomes
+        .chain(processors.map(|it| it.build(&plan.context(Role::Processor, it, shared)).map(drop)));
     let outputs = plan.outputs.iter();
     let outcomes = outcomes
         .chain(outputs.map(|it| it.build(&plan.context(Role::Output, it, shared)).map(drop)));

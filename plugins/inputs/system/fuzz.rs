@@ -1,8 +1,8 @@
 //! What `tests/fuzz` feeds with bytes of its own making, and the tests here with its corpus: what the kernel says in /proc,
 //! /sys and by netlink. Compiled for tests and fuzzing only.
 
-use super::netstat::States;
 use super::reader::{decimal, lines, number, words};
+use super::sock_diag::States;
 use super::{cpu, diskio, host, mem, mounts, net, netstat, nstat, pressure, processes, sock_diag};
 
 /// No file of the kernel's panics, whichever it is taken for.

@@ -37,7 +37,7 @@ pub(super) struct Host {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Counts {
+pub(super) struct Counts {
     logical: u64,
     physical: u64,
 }

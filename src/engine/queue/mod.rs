@@ -14,9 +14,9 @@
 //!   agent still holds is read again by the next;
 //! - an output whose disk fails goes on in memory: direct entries are then bounded and drop the oldest.
 
-mod decode;
+pub(crate) mod decode;
 mod disks;
-mod encode;
+pub(crate) mod encode;
 mod entry;
 mod keeper;
 mod lane;
@@ -25,11 +25,6 @@ mod spill;
 mod tests;
 mod thread;
 mod trouble;
-
-#[cfg(any(test, fuzzing))]
-pub(crate) use decode::decode;
-#[cfg(any(test, fuzzing))]
-pub(crate) use encode::encode;
 
 pub(crate) use disks::{DiskOptions, WhenFull, queue, warn_of_orphans};
 pub(crate) use entry::Entry;
