@@ -15,11 +15,7 @@ pub fn change_files(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/corpus.rs"]
-mod corpus;
-
-#[cfg(test)]
 #[test]
 fn the_corpus_of_change_files_finds_nothing() {
-    corpus::run("change_files", change_files);
+    crate::corpus::run("change_files", change_files);
 }

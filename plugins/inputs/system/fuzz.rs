@@ -35,12 +35,9 @@ pub fn netlink(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/corpus.rs"]
-mod corpus;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corpus;
 
     #[test]
     fn the_corpus_of_kernel_files_finds_nothing() {

@@ -38,11 +38,7 @@ fn is_written_as_it_is(entry: &Entry) {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/corpus.rs"]
-mod corpus;
-
-#[cfg(test)]
 #[test]
 fn the_corpus_of_tail_positions_finds_nothing() {
-    corpus::run("tail_positions", tail_positions);
+    crate::corpus::run("tail_positions", tail_positions);
 }

@@ -128,8 +128,21 @@ fn numbers_that_no_queue_can_reach_are_damage_though_their_checksum_is_right() {
     folder.set_content("position", far.encode());
     folder.set_content("recent", far.encode());
     let head = SegmentHead { first: far, after: 0 }.encode();
+    folder.clone().create("ffffffffffffffff.seg").unwrap();
     folder.set_content("ffffffffffffffff.seg", [head, vec![0; 50]].concat());
     let (read, ..) = survive(&folder, "far");
     assert!(read.ends_with(&[RECORDS - 1]), "what was there is read: {read:?}");
     assert!(folder.names().unwrap().contains(&"ffffffffffffffff.seg.bad".to_owned()));
+}
+
+#[test]
+fn a_good_record_of_an_older_number_in_the_last_segment_is_a_torn_tail() {
+    let folder = queue();
+    let whole = folder.everything();
+    let mut segments = whole.iter().filter(|(name, _)| name.ends_with("seg"));
+    let (first, last) = (&segments.next().unwrap().1, segments.next_back().unwrap());
+    let old = &first[SEGMENT_HEAD as usize..]; // as a block that the file system gave out again
+    folder.set_content(&last.0, [&last.1[..SEGMENT_HEAD as usize], old].concat());
+    let (read, _, cut) = survive(&folder, "an older number");
+    assert!(cut > 0 && !read.contains(&(RECORDS - 1)), "what was there is gone: {read:?}");
 }
