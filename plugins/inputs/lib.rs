@@ -4,6 +4,10 @@ pub mod changes;
 pub mod system;
 pub mod tail;
 
+#[cfg(test)]
+#[path = "../../tests/fuzz/corpus.rs"]
+mod corpus;
+
 use sentinel_contract::{Entry, Input};
 
 /// Every input, in alphabetical order.

@@ -227,7 +227,7 @@ impl Export {
         Ok(Ok(samples))
     }
 
-    fn line(
+    pub(crate) fn line(
         &mut self,
         line: &[u8],
         (from_ms, to_ms): (i64, i64),

@@ -14,6 +14,10 @@ pub mod status;
 
 pub mod tls;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+
 #[cfg(test)]
 mod fake;
 

@@ -55,5 +55,9 @@ pub use observer::observer_state;
 #[doc(hidden)]
 pub use disk::bench;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;

@@ -138,3 +138,20 @@ fn status_without_an_agent_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("does not answer on 127.0.0.1:1"), "{output:?}");
 }
+
+#[test]
+fn patterns_may_ignore_case_in_the_binary_that_is_shipped() {
+    // What tests depend on switches on more of `regex`: only the release build, which SENTINEL_BIN names, can lack it.
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("agent.toml");
+    let table = |format, pattern| {
+        format!(
+            "[[processors.parse]]\nalias = \"{format}\"\nformat = \"{format}\"\npattern = '{pattern}'\n"
+        )
+    };
+    let text =
+        table("grok", "%{LOGLEVEL:level} %{GREEDYDATA:m}") + &table("regex", "(?i)(?<a>[a-z]+)");
+    std::fs::write(&config, format!("[[inputs.tail]]\nfiles = [\"/x\"]\n{text}")).unwrap();
+    let output = sentinelops(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

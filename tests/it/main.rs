@@ -12,6 +12,7 @@
 mod cli;
 mod commands;
 mod faults;
+mod fuzz;
 mod house;
 mod letters;
 mod live;

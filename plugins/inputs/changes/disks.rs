@@ -128,7 +128,7 @@ impl Watch for Disks {
 }
 
 /// `\040` is a space (fstab(5)).
-fn unescape(place: &str) -> String {
+pub(super) fn unescape(place: &str) -> String {
     let mut out = String::with_capacity(place.len());
     let mut rest = place;
     while let Some((before, after)) = rest.split_once('\\') {

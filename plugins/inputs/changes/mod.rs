@@ -8,6 +8,9 @@
 mod clock;
 mod disks;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod news;
 mod oom;
 mod packages;

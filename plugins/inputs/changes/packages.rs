@@ -126,7 +126,7 @@ fn modified(path: &Path) -> Option<i128> {
 }
 
 /// `2026-01-31 12:30:05 upgrade nginx:amd64 1.18 1.20`: what was done, and to what.
-fn action(line: &str) -> Option<(&'static str, String)> {
+pub(super) fn action(line: &str) -> Option<(&'static str, String)> {
     let mut words = line.split(' ').skip(2);
     let (action, package) = (words.next()?, words.next()?);
     let package = package.split(':').next().filter(|name| !name.is_empty())?;

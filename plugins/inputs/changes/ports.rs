@@ -56,7 +56,7 @@ impl Watch for Ports {
 }
 
 /// `0: 0100007F:1F90 00000000:0000 0A ...`: the port, when it is listened on.
-fn listening(line: &str) -> Option<u16> {
+pub(super) fn listening(line: &str) -> Option<u16> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (local, _remote, state) = (words.next()?, words.next()?, words.next()?);
     let (_, port) = local.rsplit_once(':')?;

@@ -37,7 +37,7 @@ pub(super) struct Host {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Counts {
+pub(super) struct Counts {
     logical: u64,
     physical: u64,
 }
@@ -103,6 +103,9 @@ pub(super) fn load(text: &[u8]) -> Option<[f64; 3]> {
     Some([words.next()??, words.next()??, words.next()??])
 }
 
+/// Far more processors than Linux can have.
+const MOST_IDS: usize = 1 << 16;
+
 /// The numbers of a list such as `0-3,8`; a part that is none is left out.
 pub(super) fn ids(list: &[u8]) -> Vec<u32> {
     let one = |text: &[u8]| number(text).and_then(|id| u32::try_from(id).ok());
@@ -113,7 +116,7 @@ pub(super) fn ids(list: &[u8]) -> Vec<u32> {
             None => (one(part), one(part)),
         };
         if let (Some(first), Some(last)) = (first, last) {
-            ids.extend((first..=last).take(1 << 16));
+            ids.extend((first..=last).take(MOST_IDS.saturating_sub(ids.len())));
         }
     }
     ids
@@ -139,7 +142,7 @@ fn from_cpuinfo(roots: &Roots, buffer: &mut Vec<u8>) -> Counts {
 }
 
 /// Processors, and the cores of each package.
-fn cpuinfo(text: &[u8]) -> Counts {
+pub(super) fn cpuinfo(text: &[u8]) -> Counts {
     let mut cores_of = BTreeMap::new();
     let (mut logical, mut package) = (0, 0);
     for line in lines(text) {
@@ -154,7 +157,7 @@ fn cpuinfo(text: &[u8]) -> Counts {
             _ => {}
         }
     }
-    Counts { logical, physical: cores_of.values().sum() }
+    Counts { logical, physical: cores_of.values().fold(0, |sum, more| sum.saturating_add(*more)) }
 }
 
 /// Logged-in users, and how many different ones. A record of utmp has 384 bytes on Linux: the kind at 0, the user's

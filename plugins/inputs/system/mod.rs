@@ -6,6 +6,9 @@
 mod cpu;
 mod disk;
 mod diskio;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod globs;
 mod host;
 mod kernel;

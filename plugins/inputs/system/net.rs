@@ -149,7 +149,7 @@ impl Interface {
 }
 
 /// `0x1003`
-fn flags(text: &[u8]) -> Option<u64> {
+pub(super) fn flags(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?.trim();
     u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }

@@ -12,6 +12,9 @@ mod chunk;
 mod copies;
 mod discover;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gone;
 mod identity;
 mod ledger;

@@ -82,14 +82,14 @@ impl Aside {
 
 /// What the lines of a log say.
 #[derive(Debug, Default)]
-struct Known {
-    records: HashMap<Inode, Record>,
+pub(super) struct Known {
+    pub(super) records: HashMap<Inode, Record>,
     forgotten: HashSet<Inode>,
 }
 
 impl Known {
     /// How many lines were damaged.
-    fn read(&mut self, bytes: &[u8]) -> usize {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> usize {
         let mut damaged = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match parse(line) {

@@ -6,6 +6,10 @@
 pub mod encode;
 
 mod answer;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+
 mod entry;
 mod labels;
 mod times;

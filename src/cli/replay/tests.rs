@@ -72,3 +72,19 @@ fn gzip_is_unpacked_and_a_torn_one_is_an_error() {
     let error = format!("{:#}", Table::read(&path).unwrap_err());
     assert!(error.contains("t.csv.gz:"), "{error}");
 }
+
+#[path = "../../../tests/fuzz/corpus.rs"]
+mod corpus;
+
+#[test]
+fn the_corpus_of_replay_table_finds_nothing() {
+    corpus::run("replay_table", |data| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t");
+        std::fs::write(&path, data).unwrap();
+        if let Ok(table) = Table::read(&path) {
+            assert!(table.times.is_sorted());
+            assert_eq!(table.cells.len(), table.times.len() * table.names.len());
+        }
+    });
+}

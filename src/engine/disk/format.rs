@@ -15,6 +15,9 @@ pub(crate) const SEGMENT_HEAD: u64 = 36;
 pub(crate) const RECORD_HEAD: usize = 36;
 /// Bytes of a position.
 pub(crate) const POSITION: usize = 28;
+/// No queue comes so far in its life, at a billion a second: a number beyond it is damage, and what is counted on from one
+/// below it does not wrap.
+const BEYOND: u64 = 1 << 62;
 /// The largest payload. What is larger is dropped and counted: a length beyond it is damage.
 pub(crate) const LARGEST: usize = 16 << 20;
 
@@ -116,7 +119,7 @@ impl SegmentHead {
             return Err(version_of(bytes, SEGMENT_MAGIC).unwrap_or(Unusable::Damaged));
         };
         verify(head, SEGMENT_MAGIC)?;
-        let first = Mark { number: u64_at(head, 12), event: u64_at(head, 20) };
+        let first = Mark::possible(u64_at(head, 12), u64_at(head, 20))?;
         Ok(SegmentHead { first, after: u64_at(head, 28) })
     }
 }
@@ -139,7 +142,12 @@ impl Mark {
             return Err(version_of(bytes, POSITION_MAGIC).unwrap_or(Unusable::Damaged));
         };
         verify(head, POSITION_MAGIC)?;
-        Ok(Mark { number: u64_at(head, 12), event: u64_at(head, 20) })
+        Mark::possible(u64_at(head, 12), u64_at(head, 20))
+    }
+
+    fn possible(number: u64, event: u64) -> Result<Self, Unusable> {
+        let is_possible = number < BEYOND && event < BEYOND;
+        if is_possible { Ok(Mark { number, event }) } else { Err(Unusable::Damaged) }
     }
 }
 
@@ -169,7 +177,8 @@ impl RecordHead {
 
     /// Whether head and payload are what was written.
     pub(crate) fn holds(&self, head: &[u8; RECORD_HEAD], payload: &[u8]) -> bool {
-        crc32c::crc32c_append(crc32c::crc32c(&head[8..]), payload) == self.crc
+        Mark::possible(self.mark.number, self.mark.event).is_ok()
+            && crc32c::crc32c_append(crc32c::crc32c(&head[8..]), payload) == self.crc
     }
 
     /// The place behind it.

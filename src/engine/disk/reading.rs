@@ -30,7 +30,10 @@ impl Disk {
                 self.go_on(at);
                 continue;
             }
-            let Some((head, payload)) = self.record_at(at, offset, size)? else {
+            // What a reused block or another file holds may be a good record, and is none of this segment.
+            let end = self.segments.get(at + 1).map_or(self.next.number, |next| next.first.number);
+            let record = self.record_at(at, offset, size)?;
+            let Some((head, payload)) = record.filter(|(head, _)| head.mark.number < end) else {
                 let numbers = mark.number..after.min(self.next.number);
                 let stretch = Stretch { segment: at, from: offset + 1, to: size, numbers };
                 self.cursor.offset = self.find(&stretch)?.unwrap_or(size);
@@ -188,13 +191,15 @@ impl Disk {
         let mut end = (SEGMENT_HEAD, self.segments[at].first);
         let mut offset = SEGMENT_HEAD;
         while offset < size {
-            if let Some((head, _)) = self.record_at(at, offset, size)? {
+            // A number cannot be further on than there are bytes, nor before the last one.
+            let numbers = end.1.number..end.1.number + size;
+            let record = self.record_at(at, offset, size)?;
+            if let Some((head, _)) = record.filter(|(head, _)| numbers.contains(&head.mark.number))
+            {
                 offset += head.size();
                 end = (offset, head.next());
                 continue;
             }
-            // A number cannot be further on than there are bytes.
-            let numbers = end.1.number..end.1.number + size;
             let stretch = Stretch { segment: at, from: offset + 1, to: size, numbers };
             match self.find(&stretch)? {
                 Some(good) => offset = good,

@@ -14,9 +14,9 @@
 //!   agent still holds is read again by the next;
 //! - an output whose disk fails goes on in memory: direct entries are then bounded and drop the oldest.
 
-mod decode;
+pub(crate) mod decode;
 mod disks;
-mod encode;
+pub(crate) mod encode;
 mod entry;
 mod keeper;
 mod lane;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::simulated::Simulated;
 use super::{append, ids, open, read_all};
 use crate::disk::Folder as _;
-use crate::disk::format::SEGMENT_HEAD;
+use crate::disk::format::{Mark, SEGMENT_HEAD, SegmentHead};
 
 const RECORDS: u64 = 24;
 
@@ -119,4 +119,30 @@ fn bytes_of_anything_in_place_of_a_segment_are_set_aside_and_at_most_four_are_ke
         append(&mut disk, round, 10, 1).unwrap();
     }
     assert_eq!(folder.names().unwrap().iter().filter(|name| name.ends_with("bad")).count(), 4);
+}
+
+#[test]
+fn numbers_that_no_queue_can_reach_are_damage_though_their_checksum_is_right() {
+    let folder = queue();
+    let far = Mark { number: u64::MAX, event: u64::MAX };
+    folder.set_content("position", far.encode());
+    folder.set_content("recent", far.encode());
+    let head = SegmentHead { first: far, after: 0 }.encode();
+    folder.clone().create("ffffffffffffffff.seg").unwrap();
+    folder.set_content("ffffffffffffffff.seg", [head, vec![0; 50]].concat());
+    let (read, ..) = survive(&folder, "far");
+    assert!(read.ends_with(&[RECORDS - 1]), "what was there is read: {read:?}");
+    assert!(folder.names().unwrap().contains(&"ffffffffffffffff.seg.bad".to_owned()));
+}
+
+#[test]
+fn a_good_record_of_an_older_number_in_the_last_segment_is_a_torn_tail() {
+    let folder = queue();
+    let whole = folder.everything();
+    let mut segments = whole.iter().filter(|(name, _)| name.ends_with("seg"));
+    let (first, last) = (&segments.next().unwrap().1, segments.next_back().unwrap());
+    let old = &first[SEGMENT_HEAD as usize..]; // as a block that the file system gave out again
+    folder.set_content(&last.0, [&last.1[..SEGMENT_HEAD as usize], old].concat());
+    let (read, _, cut) = survive(&folder, "an older number");
+    assert!(cut > 0 && !read.contains(&(RECORDS - 1)), "what was there is gone: {read:?}");
 }

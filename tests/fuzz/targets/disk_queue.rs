@@ -1,0 +1,5 @@
+//! Fuzzes the files of a disk queue.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sentinel_engine::fuzz::disk_queue(data));

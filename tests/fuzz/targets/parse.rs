@@ -1,0 +1,5 @@
+//! Fuzzes lines of every format of `parse`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sentinel_fuzz::lines::parse(data));
