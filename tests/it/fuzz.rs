@@ -3,6 +3,7 @@
 
 #[path = "../fuzz/corpus.rs"]
 mod corpus;
+#[allow(unreachable_pub, reason = "a library of its own for the fuzzer, a module here")]
 #[path = "../fuzz/lib.rs"]
 mod targets;
 
