@@ -3,6 +3,7 @@
 
 #[path = "../fuzz/corpus.rs"]
 mod corpus;
+#[allow(unreachable_pub, reason = "the fuzz package offers them to its targets")]
 #[path = "../fuzz/lib.rs"]
 mod targets;
 
