@@ -30,7 +30,7 @@ use case::{Limits, run};
 
 #[test] // 1
 fn kill_loop() {
-    run("kill_loop", &Limits(120, 900), kills::kill_loop);
+    run("kill_loop", &Limits(240, 900), kills::kill_loop);
 }
 
 #[test] // 1, 2: against real servers
@@ -65,7 +65,7 @@ fn poisoned_line() {
 
 #[test] // 6
 fn poisoned_series() {
-    run("poisoned_series", &Limits(120, 300), outage::poisoned_series);
+    run("poisoned_series", &Limits(240, 300), outage::poisoned_series);
 }
 
 #[test] // 7
@@ -130,22 +130,22 @@ fn loki_window() {
 
 #[test] // 11
 fn inode_reuse() {
-    run("inode_reuse", &Limits(120, 900), identity::inode_reuse);
+    run("inode_reuse", &Limits(240, 900), identity::inode_reuse);
 }
 
 #[test] // 12
 fn which_is_which() {
-    run("which_is_which", &Limits(120, 300), identity::which_is_which);
+    run("which_is_which", &Limits(240, 300), identity::which_is_which);
 }
 
 #[test] // 13
 fn strange_lines() {
-    run("strange_lines", &Limits(120, 120), identity::strange_lines);
+    run("strange_lines", &Limits(240, 240), identity::strange_lines);
 }
 
 #[test] // 14
 fn deleted_open() {
-    run("deleted_open", &Limits(180, 1800), disk::deleted_open);
+    run("deleted_open", &Limits(240, 1800), disk::deleted_open);
 }
 
 #[test] // 15
@@ -160,7 +160,7 @@ fn clock_jumps() {
 
 #[test] // 16
 fn clock_put_right() {
-    run("clock_put_right", &Limits(120, 120), clock::clock_put_right);
+    run("clock_put_right", &Limits(240, 240), clock::clock_put_right);
 }
 
 #[test] // 18
@@ -175,12 +175,12 @@ fn soak() {
 
 #[test] // 24
 fn least_privilege() {
-    run("least_privilege", &Limits(120, 300), disk::least_privilege);
+    run("least_privilege", &Limits(240, 300), disk::least_privilege);
 }
 
 #[test] // 13
 fn partial_lines() {
-    run("partial_lines", &Limits(120, 600), kills::partial_lines);
+    run("partial_lines", &Limits(240, 600), kills::partial_lines);
 }
 
 #[test] // 20
@@ -195,7 +195,7 @@ fn old_state() {
 
 #[test] // 21
 fn newer_queue() {
-    run("newer_queue", &Limits(90, 90), stop::newer_queue);
+    run("newer_queue", &Limits(240, 240), stop::newer_queue);
 }
 
 #[test] // 21
