@@ -1,8 +1,9 @@
 //! Configuration, lanes, queues, retries, telemetry and shutdown. Names no plugin.
 //!
-//! In the order of the data: [`config`] makes a plan; [`pipeline`] wires it; an input ([`gather`], [`service`]) feeds
-//! its [`lane`]; the [`router`] freezes and fans out to a [`queue`] an [`output`] and to each [`observer`]. [`replay`]
-//! drives the same plan by hand.
+//! In the order of the data: [`config`] makes a plan; [`pipeline`] starts it, and exchanges it at a reload; an input
+//! ([`gather`], [`service`]) feeds its [`lane`]; the [`router`] freezes and fans out to a [`queue`] (with its part on
+//! [`disk`]) an [`output`] and to each [`observer`]; what a backend refuses goes to the [`dead_letters`]. [`replay`] drives the
+//! same plan by hand. README.md here says what survives what.
 
 pub mod config;
 

@@ -8,12 +8,18 @@ use super::steps::Steps;
 
 const BEGINNING: &str = "start = \"beginning\"";
 
-#[tokio::test]
-async fn a_file_in_the_place_of_a_second_link_is_read() {
+/// A file of one line, and two links to it.
+fn two_links() -> Place {
     let place = Place::new();
     place.append("0.txt", "one\n");
     symlink(place.path("0.txt"), place.path("a.log")).unwrap();
     symlink(place.path("0.txt"), place.path("b.log")).unwrap();
+    place
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_a_second_link_is_read() {
+    let place = two_links();
     let mut steps = Steps::new(&place, "*.log", BEGINNING);
     assert_eq!(steps.poll().await, ["a.log: one"]);
     place.remove("b.log");
@@ -27,10 +33,7 @@ async fn a_file_in_the_place_of_a_second_link_is_read() {
 
 #[tokio::test]
 async fn a_second_link_that_changes_unseen_is_found_by_the_walk() {
-    let place = Place::new();
-    place.append("0.txt", "one\n");
-    symlink(place.path("0.txt"), place.path("a.log")).unwrap();
-    symlink(place.path("0.txt"), place.path("b.log")).unwrap();
+    let place = two_links();
     let mut steps = Steps::new(&place, "*.log", BEGINNING);
     steps.poll().await;
     place.remove("b.log");
@@ -41,10 +44,7 @@ async fn a_second_link_that_changes_unseen_is_found_by_the_walk() {
 
 #[tokio::test]
 async fn a_file_is_followed_by_its_second_link_when_the_first_is_removed() {
-    let place = Place::new();
-    place.append("0.txt", "one\n");
-    symlink(place.path("0.txt"), place.path("a.log")).unwrap();
-    symlink(place.path("0.txt"), place.path("b.log")).unwrap();
+    let place = two_links();
     let mut steps = Steps::new(&place, "*.log", BEGINNING);
     steps.poll().await;
     place.remove("a.log");
