@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
@@ -103,13 +104,14 @@ impl fmt::Display for Reply {
     }
 }
 
-/// A client for one address.
+/// A client for one address. Clones share its connections.
+#[derive(Clone)]
 pub struct Client {
     options: HttpOptions,
     headers: HeaderMap,
     base: Url,
     push: Url,
-    built: Option<reqwest::Client>,
+    built: Arc<Mutex<Option<reqwest::Client>>>,
 }
 
 impl Client {
@@ -131,7 +133,7 @@ impl Client {
         match (url, headers) {
             (Ok(url), Some(headers)) if errors.is_empty() => {
                 let (base, push) = paths(url, push_path);
-                Ok(Client { options, headers, base, push, built: None })
+                Ok(Client { options, headers, base, push, built: Arc::default() })
             }
             (Err(error), _) => {
                 errors.insert(0, error);
@@ -205,15 +207,10 @@ impl Client {
         body: Bytes,
     ) -> Result<(reqwest::RequestBuilder, String), WriteError> {
         let asked = format!("{method} {}", shown(&url));
-        let client = match &self.built {
-            Some(client) => client.clone(),
-            None => match self.build() {
-                Ok(client) => self.built.insert(client).clone(),
-                Err(cause) => {
-                    return Err(Answer::Unbuildable.action().error(None, cause.context(asked)));
-                }
-            },
-        };
+        let client = self.client();
+        let client = client.map_err(|cause| {
+            Answer::Unbuildable.action().error(None, cause.context(asked.clone()))
+        })?;
         let mut request = client.request(method, url).headers(self.headers.clone()).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -227,6 +224,14 @@ impl Client {
         Ok((request, asked))
     }
 
+    fn client(&self) -> Result<reqwest::Client, Cause> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*built {
+            return Ok(client.clone());
+        }
+        Ok(built.insert(self.build()?).clone())
+    }
+
     fn build(&self) -> Result<reqwest::Client, Cause> {
         let options = &self.options;
         let proxy = options.proxy.reveal();
@@ -237,7 +242,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("sentinelops/", env!("CARGO_PKG_VERSION")))
             .http1_only()
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(4)
             .pool_idle_timeout(IDLE)
             .connect_timeout(options.timeout.0.min(CONNECT_TIMEOUT))
             .timeout(options.timeout.0);
@@ -251,7 +256,7 @@ impl Client {
     /// The error of a request that got no answer. Certificates in files may have been renewed: read them again.
     fn failed(&mut self, error: &reqwest::Error, asked: &str) -> WriteError {
         if !self.options.tls.ca_file.is_empty() || !self.options.tls.cert_file.is_empty() {
-            self.built = None;
+            *self.built.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let answer = answer_of(error);
         let mut words = match answer {

@@ -107,6 +107,13 @@ pub trait Output: Send {
     /// Writes the pieces, in their order, as one request. `Ok` means that the far side has acknowledged all of it.
     async fn write(&mut self, pieces: &[Piece]) -> Result<(), WriteError>;
 
+    /// Another instance, which may write while this many others do: what it is given is of other sources (files, partitions)
+    /// than what is under way in them. Made when the output starts; cheap until it writes. `None`: no more of them, and
+    /// without any the output gets one write after the other.
+    fn beside(&self, _count: usize) -> Option<Box<dyn Output>> {
+        None
+    }
+
     /// For `check --online`: asks the backend whether it would take a write, and returns what it answered.
     async fn probe(&mut self) -> Result<String, Cause>;
 }

@@ -4,50 +4,35 @@
 //! `StreamAdapter { labels = 1, entries = 2 }`; what Loki does with several streams and with late lines from
 //! `pkg/ingester/instance.go` and `stream.go` of its version 3.7. Checked against prost in the tests.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use sentinel_contract::{Cause, Labels, Log, Piece};
-use sentinel_transport::ByIdentity;
+use sentinel_contract::{Cause, Log, Piece};
 use sentinel_transport::compress::shrink;
 use sentinel_transport::protobuf::{close, open, put_bytes};
 
 use super::entry::{LONGEST_LINE, incident_stream, put_entry, put_fields, repair};
 use super::labels;
-use super::times::{Given, Times};
-
-/// Streams kept; a host with more files than this has most of them idle.
-const MOST_STREAMS: usize = 16_384;
-
-/// How long an unused stream is kept: well beyond any pause within which lines of one time could come.
-const KEEP: Duration = Duration::from_mins(10);
+use super::streams::{Stream, Streams};
+use super::times::Given;
 
 /// Loki refuses lines that are this much older than the newest of their stream (half of its `max_chunk_age`).
 const WINDOW_NS: i64 = 3600 * 1_000_000_000;
 
-/// What is known of a stream.
-struct Known {
-    /// Encoded field `labels` of its `StreamAdapter`.
-    labels: Box<[u8]>,
-    /// Encoded structured metadata of all its entries.
-    metadata: Box<[u8]>,
-    /// Times in use.
-    times: Times,
-    /// The newest time that was acknowledged, and with the write under way.
+/// A stream of the write.
+struct Place {
+    stream: Arc<Stream>,
+    /// The newest time that was acknowledged before, and with the write.
     newest: i64,
     next_newest: i64,
     /// Whether lines of the write come well behind a newer one of it: they are sorted, so that Loki takes them.
     mixed: bool,
-    /// The last write it was part of, and its place there.
-    request: u64,
-    place: u32,
-    used: Instant,
 }
 
 /// Records of one stream that stand together.
 struct Run {
     place: u32,
-    stream: u32,
+    metadata: Arc<[u8]>,
     piece: u32,
     start: u32,
     end: u32,
@@ -71,23 +56,19 @@ pub(super) struct Sent {
 /// A write is one request, but for the streams with lines that Loki will call too far behind: they get one each. Of the
 /// streams in a request Loki tells the error of the last only, and drops what it refuses of the others in silence.
 pub struct Encoder {
-    keep: Vec<String>,
     fields: Vec<(String, String)>,
-    host: Arc<str>,
-    streams: ByIdentity<Labels, Known>,
+    streams: Arc<Mutex<Streams>>,
     runs: Vec<Run>,
     sent: Vec<Sent>,
-    /// The streams by place, of lines; then the names of those of incidents.
-    places: Vec<u32>,
+    /// The streams of lines; then the names of those of incidents.
+    places: Vec<Place>,
     incident_streams: Vec<String>,
     /// Places of the streams that get a request of their own.
     alone: Vec<u32>,
     /// Requests of the write so far.
     turn: usize,
     given: Given,
-    incident_times: Times,
-    request: u64,
-    swept: Instant,
+    began: Instant,
     raw: Vec<u8>,
     extra: Vec<u8>,
 }
@@ -96,11 +77,18 @@ impl Encoder {
     /// `keep`: the labels that name a stream; `fields`: parsed fields to attach.
     pub fn new(keep: Vec<String>, fields: &[String], host: Arc<str>) -> Self {
         let fields = fields.iter().map(|field| (field.clone(), labels::clean(field))).collect();
+        Encoder::of(fields, Arc::new(Mutex::new(Streams::new(keep, host))))
+    }
+
+    /// Another one, for writes at the same time, that gives no time which this one gave.
+    pub fn beside(&self) -> Self {
+        Encoder::of(self.fields.clone(), Arc::clone(&self.streams))
+    }
+
+    fn of(fields: Vec<(String, String)>, streams: Arc<Mutex<Streams>>) -> Self {
         Encoder {
-            keep,
             fields,
-            host,
-            streams: ByIdentity::default(),
+            streams,
             runs: Vec::new(),
             sent: Vec::new(),
             places: Vec::new(),
@@ -108,9 +96,7 @@ impl Encoder {
             alone: Vec::new(),
             turn: 0,
             given: Given::default(),
-            incident_times: Times::default(),
-            request: 0,
-            swept: Instant::now(),
+            began: Instant::now(),
             raw: Vec::new(),
             extra: Vec::new(),
         }
@@ -164,43 +150,32 @@ impl Encoder {
 
     /// The names of the streams of the write, by place.
     pub(super) fn names(&self) -> Vec<String> {
-        let name = |stream: &u32| {
-            let field = &self.streams.value(*stream as usize).labels[1..];
-            let len = 1 + field.iter().take_while(|byte| **byte >= 0x80).count();
-            String::from_utf8_lossy(&field[len..]).into_owned()
-        };
-        self.places.iter().map(name).chain(self.incident_streams.iter().cloned()).collect()
+        let lines = self.places.iter().map(|place| place.stream.name());
+        lines.chain(self.incident_streams.iter().cloned()).collect()
     }
 
     /// The write was answered for, and `all` of it taken.
     pub fn settled(&mut self, all: bool, now: Instant) {
-        let request = self.request;
-        for known in self.streams.values_mut().filter(|known| known.request == request) {
-            if all {
-                known.newest = known.next_newest; // what was refused is perhaps of next year
-            }
-            known.used = now;
+        for place in self.places.iter().filter(|_| all) {
+            let mut marks = place.stream.marks(); // what was refused is perhaps of next year
+            marks.newest = marks.newest.max(place.next_newest);
         }
         self.given.settled();
         shrink(&mut self.raw);
-        if now - self.swept > KEEP || self.streams.entries().len() > MOST_STREAMS {
-            self.swept = now;
-            let crowded = self.streams.entries().len() > MOST_STREAMS;
-            self.streams.retain(|entry| {
-                let known = &entry.value;
-                known.request == request || (!crowded && now - known.used < KEEP)
-            });
-        }
+        let began = self.began;
+        lock(&self.streams).sweep(began, now);
     }
 
     /// Where the records of each stream stand, streams in the order in which they are first seen; and their times.
     fn find_runs(&mut self, pieces: &[Piece]) {
-        self.request += 1;
         self.runs.clear();
         self.places.clear();
         self.incident_streams.clear();
         self.alone.clear();
-        let mut given = std::mem::take(&mut self.given);
+        self.began = Instant::now();
+        let (shared, mut given) = (Arc::clone(&self.streams), std::mem::take(&mut self.given));
+        let mut streams = lock(&shared);
+        let write = streams.begin();
         given.begin(pieces);
         let mut index = 0;
         for (nth, piece) in pieces.iter().enumerate() {
@@ -209,78 +184,60 @@ impl Encoder {
             for run in piece.logs().chunk_by(|a, b| Arc::ptr_eq(&a.stream, &b.stream)) {
                 let end = start + run.len() as u32;
                 let times = &mut times[start as usize..end as usize];
-                let (place, stream) = self.add_run(run, times, new);
-                let piece = nth as u32;
-                self.runs.push(Run { place, stream, piece, start, end, index: index + start });
+                let (stream, metadata) = streams.find(&run[0].stream, self.began);
+                let place = self.place(stream, write, run, times, new);
+                let (metadata, piece) = (Arc::clone(metadata), nth as u32);
+                self.runs.push(Run { place, metadata, piece, start, end, index: index + start });
                 start = end;
             }
             for (incident, time) in piece.incidents().iter().zip(times).filter(|_| new) {
-                *time = self.incident_times.distinct(incident.time_ms.saturating_mul(1_000_000));
+                *time = streams.incidents.distinct(incident.time_ms.saturating_mul(1_000_000));
             }
             index += piece.range.len() as u32;
         }
+        drop(streams);
         self.given = given;
         self.runs.sort_by_key(|run| run.place); // stable: the records of a stream keep their order
     }
 
-    /// The place and the stream of records that stand together, which get their times if they are `new`.
-    fn add_run(&mut self, run: &[Log], times: &mut [i64], new: bool) -> (u32, u32) {
-        let stream = self.find(&run[0].stream);
-        let known = self.streams.value_mut(stream);
-        if known.request != self.request {
-            known.request = self.request;
-            known.next_newest = known.newest;
-            known.mixed = false;
-            known.place = self.places.len() as u32;
-            self.places.push(stream as u32);
+    /// The place of records that stand together, which get their times if they are `new`.
+    fn place(
+        &mut self,
+        stream: &Arc<Stream>,
+        write: u64,
+        run: &[Log],
+        times: &mut [i64],
+        new: bool,
+    ) -> u32 {
+        let mut marks = stream.marks();
+        if marks.write != write {
+            (marks.write, marks.place) = (write, self.places.len() as u32);
+            let (stream, newest) = (Arc::clone(stream), marks.newest);
+            self.places.push(Place { stream, newest, next_newest: newest, mixed: false });
         }
-        let (mut oldest, mut newest) = (i64::MAX, known.next_newest);
+        let place = &mut self.places[marks.place as usize];
+        let (mut oldest, mut newest) = (i64::MAX, place.next_newest);
         for (log, time) in run.iter().zip(times) {
             if new {
-                *time = known.times.distinct(log.time_ns);
+                *time = marks.times.distinct(log.time_ns);
             }
             oldest = oldest.min(*time);
             newest = newest.max(*time);
-            known.mixed |= *time < newest.saturating_sub(WINDOW_NS);
+            place.mixed |= *time < newest.saturating_sub(WINDOW_NS);
         }
-        known.next_newest = newest;
-        let place = known.place;
-        if oldest < known.newest.saturating_sub(WINDOW_NS) && !self.alone.contains(&place) {
-            self.alone.push(place);
+        place.next_newest = newest;
+        if oldest < place.newest.saturating_sub(WINDOW_NS) && !self.alone.contains(&marks.place) {
+            self.alone.push(marks.place);
         }
-        (place, stream as u32)
-    }
-
-    fn find(&mut self, stream: &Arc<Labels>) -> usize {
-        if let Some(at) = self.streams.find(stream) {
-            return at;
-        }
-        let (keep, host) = (&self.keep, &self.host);
-        let make = || {
-            let mut encoded = Vec::new();
-            put_bytes(&mut encoded, 1, labels::stream_name(stream, keep, host).as_bytes());
-            Known {
-                labels: encoded.into(),
-                metadata: labels::metadata(stream, keep),
-                times: Times::default(),
-                newest: i64::MIN,
-                next_newest: i64::MIN,
-                mixed: false,
-                request: 0,
-                place: 0,
-                used: Instant::now(),
-            }
-        };
-        self.streams.adopt(stream, stream.hash(), make).0
+        marks.place
     }
 
     fn put_stream(&mut self, runs: &[Run], pieces: &[Piece], given: &Given) {
         let stream = open(&mut self.raw, 1);
-        let (mixed, place) = {
-            let known = self.streams.value(runs[0].stream as usize);
-            self.raw.extend_from_slice(&known.labels);
-            (known.mixed, known.place)
-        };
+        let place = runs[0].place;
+        let Place { stream: name, mixed, .. } = &self.places[place as usize];
+        let mixed = *mixed;
+        self.raw.extend_from_slice(&name.labels);
         let first = self.sent.len();
         for run in runs {
             let range = run.start as usize..run.end as usize;
@@ -291,7 +248,7 @@ impl Encoder {
                 let len = log.body.len() as u32;
                 self.sent.push(Sent { time_ns: *time_ns, index, len, place });
                 if !mixed {
-                    self.put_line(runs[0].stream, log, *time_ns);
+                    self.put_line(&run.metadata, log, *time_ns);
                 }
             }
         }
@@ -312,14 +269,14 @@ impl Encoder {
                 .find(|run| (run.index..run.index + (run.end - run.start)).contains(&entry.index));
             let Some(run) = run else { continue };
             let at = (run.start + (entry.index - run.index)) as usize;
-            self.put_line(run.stream, &pieces[run.piece as usize].logs()[at], entry.time_ns);
+            let log = &pieces[run.piece as usize].logs()[at];
+            self.put_line(&run.metadata, log, entry.time_ns);
         }
         self.sent.append(&mut sent);
     }
 
     #[inline]
-    fn put_line(&mut self, stream: u32, log: &Log, time_ns: i64) {
-        let metadata = &self.streams.value(stream as usize).metadata;
+    fn put_line(&mut self, metadata: &[u8], log: &Log, time_ns: i64) {
         self.extra.clear();
         if log.fields.is_some() {
             put_fields(&mut self.extra, log, &self.fields);
@@ -355,4 +312,8 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
 }

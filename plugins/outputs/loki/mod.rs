@@ -12,6 +12,7 @@ pub mod fuzz;
 
 mod entry;
 mod labels;
+mod streams;
 mod times;
 
 #[cfg(test)]
@@ -33,6 +34,9 @@ const PUSH_PATH: &str = "/loki/api/v1/push";
 /// Requests of one stream each in a write; with more of them it is halved, or it could take longer than it may.
 const MOST_ALONE: usize = 16;
 
+/// Requests at once that may be asked for: each has up to two requests' worth of memory.
+const MOST_AT_ONCE: usize = 16;
+
 /// The options.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -45,6 +49,8 @@ pub struct Config {
     pub structured_metadata: Vec<String>,
     /// Sent as `X-Scope-OrgID`.
     pub tenant: String,
+    /// Most requests at once; one after the other unless there is a backlog.
+    pub concurrency: usize,
     /// Of a whole request.
     pub timeout: Period,
     /// Sent with every request.
@@ -64,6 +70,7 @@ impl Default for Config {
             labels: ["host", "job", "filename", "unit", "level"].map(String::from).to_vec(),
             structured_metadata: Vec::new(),
             tenant: String::new(),
+            concurrency: 4,
             timeout: Period::secs(10),
             headers: BTreeMap::new(),
             proxy: Secret::new(""),
@@ -78,6 +85,7 @@ pub struct Loki {
     client: Client,
     encoder: Encoder,
     body: Body,
+    concurrency: usize,
 }
 
 impl Plugin for Loki {
@@ -91,6 +99,10 @@ impl Plugin for Loki {
         let mut errors = Vec::new();
         if config.labels.is_empty() {
             errors.push(ConfigError::value("labels", "must name at least one label"));
+        }
+        if !(1..=MOST_AT_ONCE).contains(&config.concurrency) {
+            let bounds = format!("must be from 1 to {MOST_AT_ONCE}");
+            errors.push(ConfigError::value("concurrency", bounds));
         }
         if !config.tenant.is_empty() {
             if headers.keys().any(|name| name.eq_ignore_ascii_case("x-scope-orgid")) {
@@ -113,6 +125,7 @@ impl Plugin for Loki {
                 client,
                 encoder: Encoder::new(config.labels, fields, context.host.clone()),
                 body: Body::new(),
+                concurrency: config.concurrency,
             })),
             Ok(_) => Err(errors),
             Err(more) => Err(more.into_iter().chain(errors).collect()),
@@ -159,6 +172,16 @@ impl Output for Loki {
         } else {
             WriteError::Partly { events: refused, cause }
         })
+    }
+
+    fn beside(&self, count: usize) -> Option<Box<dyn Output>> {
+        let other = || Loki {
+            client: self.client.clone(),
+            encoder: self.encoder.beside(),
+            body: Body::new(),
+            concurrency: self.concurrency,
+        };
+        (count < self.concurrency).then(|| Box::new(other()) as Box<dyn Output>)
     }
 
     async fn probe(&mut self) -> Result<String, Cause> {

@@ -1,6 +1,7 @@
 //! Loki's push against a scripted server, with prost as the oracle of the bytes.
 
 mod answers;
+mod beside;
 mod order;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The engine's promises, one file a subject; plugins here are scripts that a test hands out by alias.
 
 mod commands;
+mod concurrency;
 mod control;
 mod delivery;
 mod gathering;

@@ -1,0 +1,165 @@
+//! What was taken from the queue and is not written yet, and the groups that are made of it.
+//!
+//! A group goes out as one write. It takes entries in their order, and none of a source that has another write under way:
+//! those stay until that is settled. With a window for several writes, sources are spread over as many classes, and a
+//! group is of one class; else one write would have something of every source, and no other could be beside it.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use tokio::time::Instant;
+
+use super::BatchLimits;
+use crate::queue::{Entry, Queue};
+
+/// The next write.
+pub(super) enum Next {
+    /// Its number, for [`Groups::settled`], and its entries.
+    Group(u64, Vec<Entry>),
+    /// None is full; the oldest that could be made is to wait until then, if there is one.
+    Due(Option<Instant>),
+}
+
+/// The entries.
+pub(super) struct Groups {
+    limits: BatchLimits,
+    waiting: VecDeque<Waiting>,
+    events: usize,
+    bytes: usize,
+    under_way: Vec<UnderWay>,
+    next: u64,
+}
+
+struct Waiting {
+    entry: Entry,
+    /// A hash of where it comes from.
+    source: u64,
+    since: Instant,
+}
+
+struct UnderWay {
+    number: u64,
+    /// Sorted.
+    sources: Vec<u64>,
+}
+
+/// What could go of one class.
+#[derive(Clone, Default)]
+struct Class {
+    events: usize,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Groups {
+    pub(super) fn new(limits: BatchLimits) -> Self {
+        Groups {
+            limits,
+            waiting: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            under_way: Vec::new(),
+            next: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// There is enough of everything for a group; for two when there may be several writes, as they are of some sources
+    /// only.
+    pub(super) fn are_full(&self, lanes: usize) -> bool {
+        let groups = lanes.min(2);
+        self.events >= self.limits.events * groups || self.bytes >= self.limits.bytes * groups
+    }
+
+    /// Takes from the queue what is there and fits.
+    pub(super) fn fill(&mut self, queue: &Queue, lanes: usize) {
+        let since = Instant::now();
+        while !self.are_full(lanes) {
+            let Some(entry) = queue.pop() else { return };
+            self.events += entry.events();
+            self.bytes += entry.bytes;
+            let source = source(&entry);
+            self.waiting.push_back(Waiting { entry, source, since });
+        }
+    }
+
+    /// The next group, with sources spread over this many classes: one that is full or has waited long enough, or in a
+    /// `hurry` any.
+    pub(super) fn next(&mut self, lanes: usize, hurry: bool) -> Next {
+        let now = Instant::now();
+        if lanes == 1 && self.under_way.is_empty() && !self.are_full(1) && !hurry {
+            let due = self.waiting.front().map(|first| first.since + self.limits.wait);
+            if due.is_none_or(|due| due > now) {
+                return Next::Due(due); // the usual case, without a look at all entries
+            }
+        }
+        let mut classes = vec![Class::default(); lanes];
+        for waiting in self.waiting.iter().filter(|waiting| !self.is_busy(waiting.source)) {
+            let class = &mut classes[waiting.source as usize % lanes];
+            class.events += waiting.entry.events();
+            class.bytes += waiting.entry.bytes;
+            class.since.get_or_insert(waiting.since);
+        }
+        let due = |class: &Class| class.since.map(|since| since + self.limits.wait);
+        let ready = |class: &Class| {
+            let full = class.events >= self.limits.events || class.bytes >= self.limits.bytes;
+            due(class).is_some_and(|due| full || hurry || due <= now)
+        };
+        let oldest = (0..lanes).filter(|class| ready(&classes[*class]));
+        match oldest.min_by_key(|class| classes[*class].since) {
+            Some(class) => self.take_class(class, lanes),
+            None => Next::Due(classes.iter().filter_map(due).min()),
+        }
+    }
+
+    fn take_class(&mut self, class: usize, lanes: usize) -> Next {
+        let (mut events, mut bytes) = (0, 0);
+        let (mut group, mut sources) = (Vec::new(), Vec::new());
+        let mut rest = VecDeque::new();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while events < self.limits.events && bytes < self.limits.bytes {
+            let Some(next) = waiting.pop_front() else { break };
+            if next.source as usize % lanes != class || self.is_busy(next.source) {
+                rest.push_back(next);
+                continue;
+            }
+            events += next.entry.events();
+            bytes += next.entry.bytes;
+            sources.push(next.source);
+            group.push(next.entry);
+        }
+        rest.append(&mut waiting);
+        self.waiting = rest;
+        (self.events, self.bytes) = (self.events - events, self.bytes - bytes);
+        sources.sort_unstable();
+        sources.dedup();
+        let number = self.next;
+        self.next += 1;
+        self.under_way.push(UnderWay { number, sources });
+        Next::Group(number, group)
+    }
+
+    fn is_busy(&self, source: u64) -> bool {
+        self.under_way.iter().any(|write| write.sources.binary_search(&source).is_ok())
+    }
+
+    /// A write is over.
+    pub(super) fn settled(&mut self, number: u64) {
+        self.under_way.retain(|write| write.number != number);
+    }
+
+    /// All that waits.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        (self.events, self.bytes) = (0, 0);
+        self.waiting.drain(..).map(|waiting| waiting.entry).collect()
+    }
+}
+
+fn source(entry: &Entry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&entry.piece.batch.origin, entry.piece.batch.source).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,227 @@
+//! The task of one output: takes entries from its queue, makes writes of them, and has its writers do what the answers
+//! say.
+//!
+//! Every retry in the agent is in here. What comes from one source (a file, a partition) keeps its order: it is in one
+//! write at a time, and is not overtaken by what came later. An output that lends further instances of itself
+//! ([`Output::beside`]) gets writes of different sources at the same time, as many as the [`window`] allows.
+
+mod groups;
+mod held;
+mod window;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sentinel_contract::{Cause, Output};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::dead_letters::DeadLetters;
+use crate::queue::Queue;
+use crate::telemetry::Plugin;
+use groups::{Groups, Next};
+use window::Window;
+use writer::{Done, Writer};
+
+/// When a write is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// Events.
+    pub events: usize,
+    /// Bytes before encoding.
+    pub bytes: usize,
+    /// How long to wait for more after the first.
+    pub wait: Duration,
+}
+
+/// What an output task needs.
+pub(crate) struct OutputTask {
+    /// The plugin.
+    pub output: Box<dyn Output>,
+    /// Builds it again after a panic.
+    pub rebuild: Box<dyn Fn() -> Result<Box<dyn Output>, Cause> + Send + Sync>,
+    /// Where entries come from.
+    pub queue: Arc<Queue>,
+    /// Its condition and counters.
+    pub state: Arc<Plugin>,
+    /// When a write is full.
+    pub limits: BatchLimits,
+    /// Where refused events go.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Cancelled when another task goes on with the queue: finish the requests, put the rest back, and return.
+    pub retire: CancellationToken,
+    /// Cancelled when no more entries will come: write what is there and return.
+    pub drain: CancellationToken,
+    /// Cancelled when time is up: return at once.
+    pub deadline: CancellationToken,
+}
+
+impl OutputTask {
+    /// Runs until drained or out of time.
+    pub(crate) async fn run(self) {
+        let OutputTask { output, retire, deadline, .. } = self;
+        let shared = Shared {
+            rebuild: self.rebuild,
+            queue: self.queue,
+            state: self.state,
+            limits: self.limits,
+            dead_letters: self.dead_letters,
+            drain: self.drain,
+            halt: CancellationToken::new(),
+        };
+        let mut dispatcher = Dispatcher::new(output, Arc::new(shared), retire);
+        tokio::select! {
+            () = dispatcher.work() => {}
+            () = deadline.cancelled() => tracing::warn!("stopped with data not delivered"),
+        }
+        dispatcher.end(&deadline).await;
+    }
+}
+
+/// What the writers of one output share.
+struct Shared {
+    rebuild: Box<dyn Fn() -> Result<Box<dyn Output>, Cause> + Send + Sync>,
+    queue: Arc<Queue>,
+    state: Arc<Plugin>,
+    limits: BatchLimits,
+    dead_letters: Arc<DeadLetters>,
+    drain: CancellationToken,
+    /// The task is to retire, and what it had not begun is back in the queue: what is begun may go back before it.
+    halt: CancellationToken,
+}
+
+/// Hands writes to writers.
+struct Dispatcher {
+    shared: Arc<Shared>,
+    retire: CancellationToken,
+    window: Arc<Window>,
+    groups: Groups,
+    idle: Vec<Writer>,
+    /// Writers whose plugin was built again: when the others are done too, one of them replaces them all.
+    heirs: Vec<Writer>,
+    writes: JoinSet<Done>,
+}
+
+impl Dispatcher {
+    fn new(output: Box<dyn Output>, shared: Arc<Shared>, retire: CancellationToken) -> Self {
+        let outputs = with_siblings(output);
+        let window = Arc::new(Window::new(outputs.len()));
+        let writer = |output| Writer::new(output, Arc::clone(&shared), Arc::clone(&window));
+        Dispatcher {
+            groups: Groups::new(shared.limits),
+            idle: outputs.into_iter().map(writer).collect(),
+            heirs: Vec::new(),
+            writes: JoinSet::new(),
+            window,
+            retire,
+            shared,
+        }
+    }
+
+    /// Until there is nothing left while draining, or until another task is to go on.
+    async fn work(&mut self) {
+        let (shared, retire) = (Arc::clone(&self.shared), self.retire.clone());
+        let window = Arc::clone(&self.window);
+        while !retire.is_cancelled() {
+            let due = self.start_writes();
+            let draining = shared.drain.is_cancelled();
+            if draining && self.writes.is_empty() && self.groups.is_empty() {
+                return;
+            }
+            let later = due.unwrap_or_else(Instant::now);
+            let more = self.may_start() && !self.groups.are_full(window.size());
+            let waits = !self.idle.is_empty() && !window.has_room();
+            tokio::select! {
+                Some(done) = self.writes.join_next() => self.finish(done),
+                () = shared.queue.arrival(), if more => {}
+                () = tokio::time::sleep_until(later), if due.is_some() => {}
+                () = window.room(), if waits => {}
+                () = retire.cancelled() => {}
+                () = shared.drain.cancelled(), if !draining => {}
+            }
+        }
+    }
+
+    /// There is a writer, and the window has room for its request.
+    fn may_start(&self) -> bool {
+        self.heirs.is_empty() && !self.idle.is_empty() && self.window.has_room()
+    }
+
+    /// Starts the writes that can be. Tells when one that is not full yet is due.
+    fn start_writes(&mut self) -> Option<Instant> {
+        while self.may_start() {
+            let turn = self.window.try_turn()?;
+            let lanes = self.window.size();
+            self.groups.fill(&self.shared.queue, lanes);
+            let (number, group) = match self.groups.next(lanes, self.shared.drain.is_cancelled()) {
+                Next::Group(number, group) => (number, group),
+                Next::Due(due) => return due,
+            };
+            let writer = self.idle.pop()?;
+            self.writes.spawn(writer.write(number, group, turn).in_current_span());
+        }
+        None
+    }
+
+    /// A write is settled.
+    fn finish(&mut self, done: Result<Done, JoinError>) {
+        let Ok(Done { writer, number, smooth }) = done else {
+            return tracing::error!("a write ended without an answer"); // cannot be: it guards the plugin's calls
+        };
+        self.groups.settled(number);
+        let writers = if writer.was_rebuilt() { &mut self.heirs } else { &mut self.idle };
+        writers.push(writer);
+        self.groups.fill(&self.shared.queue, 1);
+        let backlog = self.groups.are_full(1);
+        if smooth && backlog {
+            self.window.grow();
+        }
+        if self.writes.is_empty() && (!self.heirs.is_empty() || !backlog) {
+            self.begin_anew();
+        }
+    }
+
+    /// With nothing under way, and no backlog or a plugin that was built again: writes one at a time again. Instances that
+    /// were beside the first go, with their buffers; others are cheap.
+    fn begin_anew(&mut self) {
+        let grown = self.window.reset();
+        if !grown && self.heirs.is_empty() {
+            return;
+        }
+        let Some(first) = self.heirs.pop().or_else(|| self.idle.pop()) else { return };
+        self.heirs.clear();
+        let writer =
+            |output| Writer::new(output, Arc::clone(&self.shared), Arc::clone(&self.window));
+        self.idle = with_siblings(first.into_output()).into_iter().map(writer).collect();
+    }
+
+    /// Gives back to the queue, or to the sources, what is not delivered.
+    async fn end(mut self, deadline: &CancellationToken) {
+        let queue = Arc::clone(&self.shared.queue);
+        if !self.retire.is_cancelled() {
+            self.writes.shutdown().await;
+            self.groups.take().into_iter().for_each(|entry| queue.leave(entry));
+            return queue.abandon();
+        }
+        queue.put_back(self.groups.take());
+        self.shared.halt.cancel();
+        tokio::select! {
+            () = async { while self.writes.join_next().await.is_some() {} } => {}
+            () = deadline.cancelled() => {}
+        }
+        self.writes.shutdown().await;
+    }
+}
+
+/// An output and all that it lends beside itself, itself last.
+fn with_siblings(output: Box<dyn Output>) -> Vec<Box<dyn Output>> {
+    let mut siblings = Vec::new();
+    while let Some(sibling) = output.beside(siblings.len() + 1) {
+        siblings.push(sibling);
+    }
+    siblings.push(output);
+    siblings
+}
