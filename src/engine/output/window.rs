@@ -24,21 +24,25 @@ pub(super) struct Window {
 struct State {
     size: f64,
     under_way: usize,
+    /// Writers that wait for a turn: theirs comes before that of a write which has not begun.
+    waiting: usize,
     halved: Instant,
     /// The backend asked for a pause until then.
     closed: Option<Instant>,
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        self.under_way < self.size as usize
+    /// Room for a request, with those before it that `wait`.
+    fn has_room(&self, waiting: usize) -> bool {
+        self.under_way + waiting < self.size as usize
     }
 }
 
 impl Window {
     /// For at most this many requests.
     pub(super) fn new(most: usize) -> Self {
-        let state = State { size: 1.0, under_way: 0, halved: Instant::now(), closed: None };
+        let state =
+            State { size: 1.0, under_way: 0, waiting: 0, halved: Instant::now(), closed: None };
         let (turns, room) = (Notify::new(), Notify::new());
         Window { most, state: Mutex::new(state), turns, room }
     }
@@ -52,9 +56,10 @@ impl Window {
         self.state().size as usize
     }
 
-    /// Another request may begin.
+    /// A write may begin.
     pub(super) fn has_room(&self) -> bool {
-        self.state().has_room()
+        let state = self.state();
+        state.has_room(state.waiting)
     }
 
     /// Waits until there may be room. For one waiter.
@@ -62,23 +67,26 @@ impl Window {
         self.room.notified().await;
     }
 
-    /// A turn, if one is free.
+    /// The turn of a write that begins, if there is room.
     pub(super) fn try_turn(self: &Arc<Self>) -> Option<Turn> {
         let mut state = self.state();
-        if !state.has_room() {
-            return None;
-        }
-        state.under_way += 1;
-        Some(Turn(Arc::clone(self)))
+        let free = state.has_room(state.waiting);
+        state.under_way += usize::from(free);
+        free.then(|| Turn(Arc::clone(self)))
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn of a write that has begun.
     pub(super) async fn turn(self: &Arc<Self>) -> Turn {
+        let _waiting = Waiting::new(self);
         loop {
             let mut freed = pin!(self.turns.notified());
             freed.as_mut().enable(); // or what is freed between the look and the wait were missed
-            if let Some(turn) = self.try_turn() {
-                return turn;
+            {
+                let mut state = self.state();
+                if state.has_room(0) {
+                    state.under_way += 1;
+                    return Turn(Arc::clone(self));
+                }
             }
             freed.await;
         }
@@ -130,6 +138,23 @@ impl Drop for Turn {
     }
 }
 
+/// A writer that waits for a turn, until dropped.
+struct Waiting<'a>(&'a Window);
+
+impl<'a> Waiting<'a> {
+    fn new(window: &'a Window) -> Self {
+        window.state().waiting += 1;
+        Waiting(window)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+        self.0.freed();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +201,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         drop(first);
+        assert!(window.try_turn().is_none(), "whoever waits comes first");
         let second = waiter.await.unwrap();
         assert!(!window.has_room());
         window.grow();
