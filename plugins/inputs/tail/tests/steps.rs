@@ -42,7 +42,7 @@ impl Steps {
     pub(super) fn notice(&mut self) {
         self.tail.follow_changes();
         self.tail.poll(Instant::now());
-        self.tail.positions.write().unwrap();
+        self.tail.books.write().unwrap();
     }
 
     /// Walks the globs, takes notice of what changed, and reads all there is: each line and the name of its file.
@@ -77,8 +77,8 @@ impl Steps {
                 resolve(batch, Fate::Delivered);
             }
         }
-        self.tail.take_receipts();
-        self.tail.positions.write().unwrap();
+        self.tail.take_lost();
+        self.tail.books.write().unwrap();
         lines
     }
 }
