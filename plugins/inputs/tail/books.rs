@@ -238,4 +238,10 @@ impl Books {
     pub(super) fn is_open(&self) -> bool {
         self.lock().positions.is_open()
     }
+
+    /// The log is on a disk that is full.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&self) {
+        self.lock().positions.fill_disk();
+    }
 }

@@ -264,6 +264,12 @@ impl Positions {
         self.unsynced || self.file.is_none() || !self.pending.is_empty()
     }
 
+    /// The log is on a disk that is full.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) {
+        self.file = Some(Arc::new(OpenOptions::new().append(true).open("/dev/full").unwrap()));
+    }
+
     /// Puts a new log in the place of this one.
     fn replace(&mut self, mut fresh: Fresh, since: &str) -> io::Result<PathBuf> {
         fresh.file.write_all(since.as_bytes())?;
