@@ -244,4 +244,11 @@ impl Books {
     pub(super) fn fill_disk(&self) {
         self.lock().positions.fill_disk();
     }
+
+    /// Runs while somebody else has the books.
+    #[cfg(test)]
+    pub(super) fn in_use(&self, run: impl FnOnce()) {
+        let _in_use = self.lock();
+        run();
+    }
 }

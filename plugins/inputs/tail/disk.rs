@@ -15,6 +15,9 @@ use super::identity::Inode;
 use super::positions::{HEADER, unix_seconds};
 use super::record::{Record, append_position};
 
+/// There is no log.
+pub(super) const ABSENT: [io::ErrorKind; 2] =
+    [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
 /// A file that nobody has seen for this long is forgotten.
 const KEEP_SECONDS: i64 = 7 * 24 * 3600;
 
@@ -86,6 +89,20 @@ fn rewrite(path: &Path, known: HashMap<Inode, Record>) -> io::Result<Fresh> {
 /// A record does not grow old while its file is at its path, or beside it, whatever the clock says.
 fn is_there(record: &Record) -> bool {
     fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode)
+}
+
+/// Renames what may not be overwritten, and overwrites nothing.
+pub(super) fn set_aside(path: &Path, ending: &str) -> io::Result<()> {
+    let mut aside = path.with_extension(ending);
+    let mut number = 0;
+    while fs::symlink_metadata(&aside).is_ok() {
+        number += 1;
+        aside = path.with_extension(format!("{ending}.{number}"));
+    }
+    match fs::rename(path, aside) {
+        Err(error) if ABSENT.contains(&error.kind()) => Ok(()),
+        renamed => renamed,
+    }
 }
 
 /// A new log stays in its place.

@@ -12,15 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::disk::{Done, Due, Fresh, sync_folder};
+use super::disk::{ABSENT, Done, Due, Fresh, set_aside, sync_folder};
 use super::identity::Inode;
 use super::record::{Entry, Record, append_forget, append_position, parse};
 
 /// The first line.
 pub(super) const HEADER: &str = "sentinelops positions 1\n";
 const VERSION: u32 = 1;
-/// There is no log.
-const ABSENT: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
 /// The ending of the log before this one.
 const PREVIOUS: &str = "old";
 /// Rewritten when it is this long and most of it is old.
@@ -292,20 +290,6 @@ impl Positions {
         self.pending.clear();
         self.unsynced = !since.is_empty();
         Ok(self.path.parent().unwrap_or(Path::new("/")).to_owned())
-    }
-}
-
-/// Renames what may not be overwritten, and overwrites nothing.
-fn set_aside(path: &Path, ending: &str) -> io::Result<()> {
-    let mut aside = path.with_extension(ending);
-    let mut number = 0;
-    while fs::symlink_metadata(&aside).is_ok() {
-        number += 1;
-        aside = path.with_extension(format!("{ending}.{number}"));
-    }
-    match fs::rename(path, aside) {
-        Err(error) if ABSENT.contains(&error.kind()) => Ok(()),
-        renamed => renamed,
     }
 }
 

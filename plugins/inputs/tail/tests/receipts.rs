@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use sentinel_contract::{Batch, Fate};
 use tempfile::TempDir;
 
 use super::harness::{Place, expected, logs, numbered, resolve, text};
-use super::parts::record;
 use super::steps::Steps;
 use crate::tail::positions::Positions;
 
@@ -67,7 +66,7 @@ async fn a_position_is_written_when_its_receipt_returns() {
 #[tokio::test]
 async fn a_batch_for_two_outputs_is_acknowledged_by_the_second() {
     let place = Place::new();
-    let (_steps, [mut first, ..]) = three(&place).await;
+    let (_steps, [mut first, _second, _third]) = three(&place).await;
     let one = first.receipt.take().unwrap();
     let other = one.clone();
     one.resolve(Fate::Delivered);
@@ -92,7 +91,9 @@ async fn no_position_moves_over_what_is_lost_before_the_loop_hears_of_it() {
     steps.notice();
     let again = steps.send().await;
     assert_eq!(lines(&again), expected(1..4), "in order");
-    again.into_iter().for_each(|batch| resolve(batch, Fate::Delivered));
+    for batch in again {
+        resolve(batch, Fate::Delivered);
+    }
     assert_eq!(offsets(&place), [28]);
 }
 
@@ -146,6 +147,48 @@ async fn no_receipt_brings_the_position_of_a_deleted_file_back() {
 }
 
 #[tokio::test]
+async fn receipts_of_a_file_that_is_not_followed_any_more_move_nothing() {
+    let place = Place::new();
+    let (mut steps, [first, second, _third]) = three(&place).await;
+    let id = steps.tail.files.ids()[0];
+    steps.tail.forget_file(id); // its inode is in use again
+    resolve(first, Fate::Delivered);
+    assert_eq!(offsets(&place), [0]);
+    resolve(second, Fate::Lost);
+    steps.tail.take_lost();
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1));
+}
+
+#[tokio::test]
+async fn a_deleted_file_is_kept_until_its_receipts_have_come() {
+    let place = Place::new();
+    let (mut steps, [_first, _second, third]) = three(&place).await;
+    place.remove("a.log");
+    steps.notice();
+    tokio::time::sleep(Duration::from_millis(300)).await; // its writer is gone
+    steps.notice();
+    resolve(third, Fate::Lost);
+    steps.tail.take_lost();
+    tokio::time::sleep(Duration::from_millis(20)).await; // its pause
+    steps.notice();
+    assert_eq!(lines(&steps.send().await), expected(2..3));
+}
+
+#[tokio::test]
+async fn what_was_lost_before_a_deleted_file_was_cut_off_is_gone() {
+    let place = Place::new();
+    let (mut steps, [first, _second, _third]) = three(&place).await;
+    let writer = fs::File::options().write(true).open(place.path("a.log")).unwrap();
+    place.remove("a.log");
+    steps.notice();
+    writer.set_len(0).unwrap();
+    steps.notice();
+    resolve(first, Fate::Lost);
+    steps.tail.take_lost();
+    assert_eq!(steps.counters.drops().get("source_gone"), Some(&1));
+}
+
+#[tokio::test]
 async fn what_was_sent_before_a_truncation_is_acknowledged_in_the_copy() {
     let place = Place::new();
     let (mut steps, [first, second, _third]) = three(&place).await;
@@ -168,59 +211,27 @@ async fn what_was_sent_before_a_truncation_is_acknowledged_in_the_copy() {
 #[tokio::test]
 async fn a_renamed_file_keeps_the_name_of_its_position() {
     let place = Place::new();
-    let (mut steps, [first, ..]) = three(&place).await;
+    let (mut steps, [first, _second, _third]) = three(&place).await;
     place.rename("a.log", "a.log.1");
     steps.notice();
+    place.append("a.log.1", "its last\n");
+    steps.send().await;
     resolve(first, Fate::Delivered);
     assert_eq!(offsets(&place), [7]);
 }
 
-#[test]
-fn what_comes_while_the_log_is_written_anew_is_in_both() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("x.log");
-    let reread = || {
-        let copy = folder.path().join("copy");
-        fs::copy(&path, &copy).unwrap();
-        let records = Positions::open(copy).0.records().cloned().collect::<Vec<_>>();
-        let mut offsets: Vec<u64> = records.iter().map(|record| record.mark.offset).collect();
-        offsets.sort_unstable();
-        offsets
-    };
-    let (mut positions, _, _) = Positions::open(path.clone());
-    for ino in 1..=3 {
-        positions.put(record(ino, ino, "/x"));
-    }
-    positions.write().unwrap();
-    let due = positions.rewrite();
-    positions.put(record(1, 11, "/x"));
-    positions.write().unwrap();
-    assert_eq!(reread(), [2, 3, 11], "a kill while it is written");
-    let done = due.carry_out();
-    positions.put(record(2, 12, "/x"));
-    positions.forget(record(3, 3, "/x").inode);
-    positions.write().unwrap();
-    positions.done(done).unwrap();
-    assert_eq!(reread(), [11, 12]);
-    assert!(positions.needs_sync(), "what was added is not yet on the disk");
-    positions.put(record(2, 13, "/x"));
-    positions.write().unwrap();
-    assert_eq!(reread(), [11, 13], "the new log is the one that is written to");
-}
-
-#[test]
-fn a_position_that_comes_back_while_it_is_given_up_is_kept() {
-    let folder = TempDir::new().unwrap();
-    let (mut positions, _, _) = Positions::open(folder.path().join("x.log"));
-    for ino in [1, 2] {
-        let old = record(ino, 7, "/gone");
-        positions.put(crate::tail::record::Record { seconds: 0, ..old });
-    }
-    let done = positions.rewrite().carry_out();
-    positions.put(record(1, 8, "/gone"));
-    positions.done(done).unwrap();
-    let left: Vec<u64> = positions.records().map(|record| record.mark.offset).collect();
-    assert_eq!(left, [8]);
+#[tokio::test]
+async fn a_receipt_that_finds_the_books_in_use_is_written_after() {
+    let place = Place::new();
+    let (steps, [first, _second, _third]) = three(&place).await;
+    let mut resolving = None;
+    steps.tail.books.in_use(|| {
+        let thread = std::thread::spawn(move || resolve(first, Fate::Delivered));
+        std::thread::sleep(Duration::from_millis(50));
+        resolving = Some(thread);
+    });
+    resolving.unwrap().join().unwrap();
+    assert_eq!(offsets(&place), [7]);
 }
 
 /// Receipts of several outputs, on threads of their own, while the loop syncs and writes the log anew all the time.
@@ -241,10 +252,15 @@ fn many_receipts_at_once_lose_no_position() {
     assert!(batches.len() > 500, "they are many");
     let (even, odd): (Vec<_>, Vec<_>) =
         batches.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
+    let together = Barrier::new(2);
     std::thread::scope(|scope| {
         let resolvers = [even, odd].map(|batches| {
+            let together = &together;
             scope.spawn(move || {
-                batches.into_iter().for_each(|(_, batch)| resolve(batch, Fate::Delivered))
+                together.wait();
+                for (_, batch) in batches {
+                    resolve(batch, Fate::Delivered);
+                }
             })
         });
         while resolvers.iter().any(|resolver| !resolver.is_finished()) {
@@ -268,16 +284,18 @@ async fn a_receipt_does_not_wait_for_the_disk() {
     assert!(Command::new("mkfifo").arg(&temporary).status().unwrap().success());
     let books = Arc::clone(&steps.tail.books);
     let writing = std::thread::spawn(move || books.compact());
-    let (done, is_done) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::sync_channel(1);
     let resolving = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100)); // it writes by now
         resolve(first, Fate::Delivered);
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(Duration::from_secs(10)).expect("a receipt waits");
-    assert!(!writing.is_finished());
-    assert_eq!(offsets(&place), [7]);
-    let _read = fs::read(&temporary).unwrap();
+    let returned = is_done.recv_timeout(Duration::from_secs(5));
+    let (written, offsets_then) = (writing.is_finished(), offsets(&place));
+    let _read = fs::read(&temporary).unwrap(); // before anything can fail: who waits, waits for this
+    returned.expect("a receipt waits");
+    assert!(!written);
+    assert_eq!(offsets_then, [7]);
     assert!(writing.join().unwrap().is_err(), "a FIFO cannot be synced");
     resolving.join().unwrap();
     fs::remove_file(&temporary).unwrap();
