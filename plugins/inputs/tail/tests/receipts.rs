@@ -1,6 +1,7 @@
 //! A receipt writes its position before it returns, whatever the loop is about: here nothing runs but the receipts.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -136,13 +137,18 @@ async fn the_first_position_after_a_sync_wakes_the_loop_for_the_next() {
 #[tokio::test]
 async fn no_receipt_brings_the_position_of_a_deleted_file_back() {
     let place = Place::new();
-    let (mut steps, [first, second, _third]) = three(&place).await;
+    let (mut steps, [first, second, third]) = three(&place).await;
+    let mut writer = fs::File::options().append(true).open(place.path("a.log")).unwrap();
     place.remove("a.log");
     steps.notice();
     assert_eq!(offsets(&place), [0; 0]);
     resolve(first, Fate::Delivered);
+    writer.write_all(b"its last\n").unwrap();
+    let last = steps.send().await.pop().unwrap();
+    resolve(third, Fate::Delivered);
     drop(steps); // and not when nobody follows it any more
     resolve(second, Fate::Delivered);
+    resolve(last, Fate::Delivered);
     assert_eq!(offsets(&place), [0; 0]);
 }
 
@@ -165,6 +171,7 @@ async fn a_deleted_file_is_kept_until_its_receipts_have_come() {
     let (mut steps, [_first, _second, third]) = three(&place).await;
     place.remove("a.log");
     steps.notice();
+    assert!(steps.send().await.is_empty(), "it is read to its end");
     tokio::time::sleep(Duration::from_millis(300)).await; // its writer is gone
     steps.notice();
     resolve(third, Fate::Lost);
