@@ -63,11 +63,11 @@ impl Loop {
     pub(super) fn resume(&mut self) {
         let mut listed: HashMap<PathBuf, HashMap<Inode, PathBuf>> = HashMap::new();
         let mut moved: Vec<Record> = Vec::new();
-        for record in self.positions.records() {
+        for record in self.books.all_saved() {
             let there =
                 fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode);
             if !there && self.settings.globs.matches(&record.path) {
-                moved.push(record.clone());
+                moved.push(record);
             }
         }
         let mut found: Vec<(Found, Mark)> = Vec::new();
@@ -128,7 +128,7 @@ impl Loop {
             // Known files first: a truncated one may claim its copy before that is taken for a new file.
             let known = |path: &PathBuf| {
                 let inode = fs::metadata(path).ok().map(|meta| Inode::of(&meta));
-                inode.is_some_and(|inode| self.positions.get(inode).is_some())
+                inode.is_some_and(|inode| self.books.saved(inode).is_some())
             };
             new.sort_by_cached_key(|path| !known(path));
         }
@@ -190,7 +190,7 @@ impl Loop {
             }
             self.forget_file(id); // gone unseen, and its inode is in use again
         }
-        if let Some(record) = self.positions.get(found.inode).cloned() {
+        if let Some(record) = self.books.saved(found.inode) {
             return self.resume_at(found, &record);
         }
         if origin == Origin::Later && self.is_held(&found) {
@@ -219,6 +219,7 @@ impl Loop {
             && file.life != Life::Live
         {
             file.life = Life::Live;
+            self.books.identify(file);
             self.files.moved(id, path.to_owned());
         }
     }

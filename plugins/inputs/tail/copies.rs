@@ -102,7 +102,7 @@ impl Loop {
             let unread = file.seen.saturating_sub(file.read.offset);
             file.rewind(Mark::default()); // nobody but its writer knows it: no copy, no path
             (file.prefix, file.seen) = (Digest::default(), 0);
-            file.ledger.restart();
+            self.books.restart(file);
             self.lose(&path, unread);
             return self.enqueue(id);
         }
@@ -130,18 +130,18 @@ impl Loop {
     /// What was not read of a truncated file is in its copy, or lost: whether there is one.
     fn cut_off(&mut self, id: u64) -> bool {
         let Some(file) = self.files.get(id) else { return false };
-        let (path, inode, mark, seen) = (file.path.clone(), file.inode, file.read, file.seen);
+        let (path, mark, seen) = (file.path.clone(), file.read, file.seen);
         let copy = self.find_copy(&path, file.prefix, mark);
         let left = copy.as_ref().map_or(mark.offset, |copy| copy.size);
         self.lose(&path, seen.saturating_sub(left));
-        self.positions.forget(inode);
+        self.books.forget(file);
         match copy {
             Some(copy) => {
                 self.finish_in(id, copy);
                 true
             }
             None => {
-                self.files.remove(id);
+                self.remove(id);
                 false
             }
         }
@@ -185,7 +185,7 @@ impl Loop {
         let places = self.places(original);
         for path in places.iter().flat_map(|place| beside(place)) {
             let Ok(found) = Found::open(&path, original) else { continue };
-            let record = self.positions.get(found.inode);
+            let record = self.books.saved(found.inode);
             let known = record.is_some_and(|record| record.is_in(&found.file));
             // The beginning may have been learnt after a short copy was made.
             let short = mark.offset > 0 && found.size < u64::from(prefix.len);

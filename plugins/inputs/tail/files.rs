@@ -12,7 +12,6 @@ use sentinel_contract::Labels;
 use tokio::time::Instant;
 
 use super::identity::{Digest, Inode, Mark, has_prefix};
-use super::ledger::Ledger;
 
 /// What leads to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,6 @@ pub(super) struct Tailed {
     pub(super) prefix: Digest,
     /// Up to where it was read and sent: the beginning of a line.
     pub(super) read: Mark,
-    pub(super) ledger: Ledger,
     /// As of the last look.
     pub(super) size: u64,
     /// As of the last look that proved it to be the same file.
@@ -80,7 +78,6 @@ impl Tailed {
             stream,
             prefix,
             read: mark,
-            ledger: Ledger::new(mark),
             size,
             seen: size,
             modified,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::files::{Life, open_regular};
+use super::files::{Life, Tailed, open_regular};
 use super::identity;
 use super::service::Loop;
 
@@ -17,7 +17,7 @@ impl Loop {
     /// Nothing leads to a file but our descriptor, if that.
     pub(super) fn deleted(&mut self, id: u64) {
         let Some(file) = self.files.get_mut(id) else { return };
-        self.positions.forget(file.inode);
+        self.books.forget(file);
         if file.file.is_some() {
             if !matches!(file.life, Life::Deleted { .. }) {
                 file.life = Life::Deleted { since: Instant::now() };
@@ -28,9 +28,15 @@ impl Loop {
         self.forget_file(id);
     }
 
+    /// A file is not followed any more.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Tailed> {
+        self.books.close(id);
+        self.files.remove(id)
+    }
+
     /// A file is gone with what was not read of it.
     pub(super) fn forget_file(&mut self, id: u64) {
-        if let Some(file) = self.files.remove(id) {
+        if let Some(file) = self.remove(id) {
             self.lose(&file.path, file.unread());
         }
     }
@@ -48,13 +54,13 @@ impl Loop {
         let now = Instant::now();
         let timing = self.settings.timing;
         let Some(file) = self.files.get(id) else { return };
-        let done = file.unread() == 0 && !file.queued && file.ledger.is_settled();
+        let done = file.unread() == 0 && !file.queued && self.books.is_settled(id);
         match file.life {
             Life::Renamed { .. } if done && now > file.grown + timing.quiet => {
                 self.files.close(id);
             }
             Life::Deleted { .. } if done && now > file.grown + timing.deleted_quiet => {
-                self.files.remove(id);
+                self.remove(id);
             }
             _ => {}
         }
@@ -63,7 +69,7 @@ impl Loop {
             && file.file.is_none()
             && now > since + timing.renamed_keep
         {
-            self.files.remove(id);
+            self.remove(id);
         }
     }
 
@@ -88,7 +94,7 @@ impl Loop {
     }
 
     fn give_up(&mut self, id: u64) {
-        let Some(file) = self.files.remove(id) else { return };
+        let Some(file) = self.remove(id) else { return };
         let Some(open) = &file.file else { return };
         let mut lines = 0;
         let mut offset = file.read.offset;

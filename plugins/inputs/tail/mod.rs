@@ -3,14 +3,17 @@
 //! What goes wrong with tailed files, and what other agents do about it, is in
 //! reference/reliability-and-performance.md B2. The parts: which paths ([`discover`]), what changed ([`watch`]), which
 //! file is which ([`identity`], [`files`], [`appear`], [`rotate`], [`copies`], [`gone`]), reading ([`read`], [`chunk`],
-//! [`lines`], [`multiline`]), what is acknowledged ([`receipts`], [`ledger`], [`positions`], [`record`]), and the loop that
-//! drives them ([`service`]). It does not parse lines (`processors.parse` does) and reads no compressed files.
+//! [`lines`], [`multiline`]), what is acknowledged ([`books`], [`ledger`], [`receipts`]) and saved ([`positions`],
+//! [`record`], [`disk`]), and the loop that drives them ([`service`]). It does not parse lines (`processors.parse` does) and
+//! reads no compressed files.
 
 mod access;
 mod appear;
+mod books;
 mod chunk;
 mod copies;
 mod discover;
+mod disk;
 mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -1,40 +1,40 @@
 //! Saved positions: an append-only log of lines ([`super::record`]), newest last.
 //!
 //! A torn last line is cut off, a bad line is skipped and counted; nothing that is in the file can keep the agent from
-//! starting. Written at every acknowledgement, synced each second by the caller, and rewritten (temporary file, sync,
-//! rename, sync of the folder) when most of it is old; the log before stays as `.old` and fills in for what is damaged. A log
-//! of a newer version is not read: it is kept under another name.
+//! starting. Written at every acknowledgement, synced each second by the caller, and rewritten ([`super::disk`]) when most of
+//! it is old; the log before stays as `.old` and fills in for what is damaged. A log of a newer version is not read: it is
+//! kept under another name.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::appear::inodes_in;
+use super::disk::{ABSENT, Done, Due, Fresh, set_aside, sync_folder};
 use super::identity::Inode;
 use super::record::{Entry, Record, append_forget, append_position, parse};
 
-const HEADER: &str = "sentinelops positions 1\n";
+/// The first line.
+pub(super) const HEADER: &str = "sentinelops positions 1\n";
 const VERSION: u32 = 1;
-/// There is no log.
-const ABSENT: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
 /// The ending of the log before this one.
 const PREVIOUS: &str = "old";
 /// Rewritten when it is this long and most of it is old.
 const COMPACT_BYTES: u64 = 1 << 20;
-/// A file that nobody has seen for this long is forgotten.
-const KEEP_SECONDS: i64 = 7 * 24 * 3600;
 
 /// The log, and what it says.
 #[derive(Debug)]
 pub(super) struct Positions {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Arc<File>>,
     known: HashMap<Inode, Record>,
     /// What stands in its place is not ours to change: before anything is written it is renamed.
     aside: Option<Aside>,
     pub(super) pending: String,
+    /// What was added since it is being written anew.
+    since: Option<String>,
     length: u64,
     unsynced: bool,
 }
@@ -152,10 +152,11 @@ impl Positions {
             known: known.records,
             aside: found.aside,
             pending: String::new(),
+            since: None,
             length: 0,
             unsynced: false,
         };
-        let started = positions.compact(); // cuts off the torn tail and the damaged lines
+        let started = positions.sync(); // cuts off the torn tail and the damaged lines
         (positions, found, started)
     }
 
@@ -169,16 +170,26 @@ impl Positions {
 
     /// Sets a position; it is on its way to the disk with the next [`Positions::write`].
     pub(super) fn put(&mut self, record: Record) {
-        if self.file.is_some() {
-            append_position(&mut self.pending, &record); // else the log is written anew, from what is known
-        }
+        self.add(|text| append_position(text, &record));
         self.known.insert(record.inode, record);
     }
 
     /// The file is gone.
     pub(super) fn forget(&mut self, inode: Inode) {
-        if self.known.remove(&inode).is_some() && self.file.is_some() {
-            append_forget(&mut self.pending, inode);
+        if self.known.remove(&inode).is_some() {
+            self.add(|text| append_forget(text, inode));
+        }
+    }
+
+    /// A line for the log, and for the one that is about to take its place.
+    fn add(&mut self, append: impl FnOnce(&mut String)) {
+        let from = self.pending.len();
+        append(&mut self.pending);
+        if let Some(since) = &mut self.since {
+            since.push_str(&self.pending[from..]);
+        }
+        if self.file.is_none() {
+            self.pending.truncate(from); // the log is written anew, from what is known
         }
     }
 
@@ -187,8 +198,8 @@ impl Positions {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let Some(file) = &mut self.file else { return Ok(()) }; // `sync` opens it again
-        match file.write_all(self.pending.as_bytes()) {
+        let Some(file) = &self.file else { return Ok(()) }; // `sync` opens it again
+        match file.as_ref().write_all(self.pending.as_bytes()) {
             Ok(()) => {
                 self.length += self.pending.len() as u64;
                 self.pending.clear();
@@ -203,20 +214,42 @@ impl Positions {
         }
     }
 
-    /// Hands what is new to the disk.
+    /// Hands what is new to the disk, and waits for it.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        let done = self.due()?.carry_out();
+        sync_folder(self.done(done)?)
+    }
+
+    /// What the disk is to do. It may take its time: positions can be put and written until [`Positions::done`].
+    pub(super) fn due(&mut self) -> io::Result<Due> {
         self.write()?;
         let useful = self.known.len() as u64 * 256;
-        if self.file.is_none() || self.length > COMPACT_BYTES.max(4 * useful) {
-            return self.compact();
+        match &self.file {
+            Some(file) if self.length <= COMPACT_BYTES.max(4 * useful) => {
+                let unsynced = std::mem::take(&mut self.unsynced);
+                Ok(if unsynced { Due::Sync(Arc::clone(file)) } else { Due::Nothing })
+            }
+            _ => Ok(self.rewrite()),
         }
-        if self.unsynced
-            && let Some(file) = &self.file
-        {
-            file.sync_data()?;
-            self.unsynced = false;
+    }
+
+    /// The log is to be written anew.
+    pub(super) fn rewrite(&mut self) -> Due {
+        self.since = Some(String::new());
+        Due::Rewrite { path: self.path.clone(), known: self.known.clone() }
+    }
+
+    /// The disk has done what was due, or could not. A folder that is to be synced comes back.
+    pub(super) fn done(&mut self, done: io::Result<Done>) -> io::Result<Option<PathBuf>> {
+        let since = self.since.take().unwrap_or_default();
+        match done {
+            Ok(Done::Nothing) => Ok(None),
+            Ok(Done::Rewritten(fresh)) => self.replace(fresh, &since).map(Some),
+            Err(error) => {
+                self.unsynced = true;
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Whether the log can be written.
@@ -229,56 +262,34 @@ impl Positions {
         self.unsynced || self.file.is_none() || !self.pending.is_empty()
     }
 
-    /// Writes the log anew.
-    pub(super) fn compact(&mut self) -> io::Result<()> {
-        let oldest = unix_seconds() - KEEP_SECONDS;
-        let mut listed: HashMap<PathBuf, HashMap<Inode, PathBuf>> = HashMap::new();
-        self.known.retain(|inode, record| {
-            let folder = record.path.parent().unwrap_or(Path::new("/"));
-            let mut beside = || {
-                let inodes = listed.entry(folder.to_owned()).or_insert_with(|| inodes_in(folder));
-                inodes.contains_key(inode)
-            };
-            record.seconds >= oldest || is_there(record) || beside()
-        });
-        let mut text = String::from(HEADER);
-        for record in self.known.values() {
-            append_position(&mut text, record);
-        }
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(folder)?;
+    /// The log is on a disk that is full.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) {
+        self.file = Some(Arc::new(OpenOptions::new().append(true).open("/dev/full").unwrap()));
+    }
+
+    /// Puts a new log in the place of this one.
+    fn replace(&mut self, mut fresh: Fresh, since: &str) -> io::Result<PathBuf> {
+        fresh.file.write_all(since.as_bytes())?;
         if let Some(aside) = self.aside {
             set_aside(&self.path, aside.ending())?;
             self.aside = None;
         }
-        let temporary = self.path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
         let previous = self.path.with_extension(PREVIOUS);
         let _absent = fs::remove_file(&previous);
         let _not_on_this_file_system = fs::hard_link(&self.path, &previous);
-        fs::rename(&temporary, &self.path)?;
-        File::open(folder)?.sync_all()?;
-        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
-        self.length = text.len() as u64;
+        fs::rename(&fresh.path, &self.path)?;
+        self.file = None; // it is the log before now
+        self.file = Some(Arc::new(OpenOptions::new().append(true).open(&self.path)?));
+        for record in fresh.old {
+            if self.known.get(&record.inode) == Some(&record) {
+                self.known.remove(&record.inode);
+            }
+        }
+        self.length = fresh.length + since.len() as u64;
         self.pending.clear();
-        self.unsynced = false;
-        Ok(())
-    }
-}
-
-/// Renames what may not be overwritten, and overwrites nothing.
-fn set_aside(path: &Path, ending: &str) -> io::Result<()> {
-    let mut aside = path.with_extension(ending);
-    let mut number = 0;
-    while fs::symlink_metadata(&aside).is_ok() {
-        number += 1;
-        aside = path.with_extension(format!("{ending}.{number}"));
-    }
-    match fs::rename(path, aside) {
-        Err(error) if ABSENT.contains(&error.kind()) => Ok(()),
-        renamed => renamed,
+        self.unsynced = !since.is_empty();
+        Ok(self.path.parent().unwrap_or(Path::new("/")).to_owned())
     }
 }
 
@@ -286,11 +297,6 @@ fn set_aside(path: &Path, ending: &str) -> io::Result<()> {
 fn version(bytes: &[u8]) -> Option<u32> {
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     std::str::from_utf8(line).ok()?.strip_prefix("sentinelops positions ")?.parse().ok()
-}
-
-/// A record does not grow old while its file is at its path, or beside it, whatever the clock says.
-fn is_there(record: &Record) -> bool {
-    fs::metadata(&record.path).is_ok_and(|meta| Inode::of(&meta) == record.inode)
 }
 
 /// Now, in seconds since 1970 UTC.

@@ -10,7 +10,6 @@ use super::chunk::{Ask, Lines, MIN_EVENTS, Taken};
 use super::files::{Life, Refusal};
 use super::identity::{self, PREFIX};
 use super::lines::Ending;
-use super::receipts::Resolved;
 use super::service::Loop;
 
 impl Loop {
@@ -50,8 +49,8 @@ impl Loop {
             return None;
         }
         if let Some(what) = self.compressed(id) {
-            let file = self.files.remove(id)?;
-            self.positions.forget(file.inode);
+            self.books.forget(self.files.get(id)?);
+            let file = self.remove(id)?;
             self.refuse(&file.path, &Refusal::Kind(what));
             return None;
         }
@@ -150,10 +149,10 @@ impl Loop {
         {
             file.prefix = prefix;
         }
-        let number = file.ledger.sent(mark);
+        let number = self.books.sent(file);
         let events = split.logs.len() as u64;
-        let inbox = Arc::clone(&self.inbox);
-        let receipt = Receipt::new(move |fate| inbox.put(Resolved { id, number, events, fate }));
+        let books = Arc::clone(&self.books);
+        let receipt = Receipt::new(move |fate| books.resolve(id, number, events, fate));
         if at_end || file.unread() == 0 {
             self.at_end(id);
         } else {

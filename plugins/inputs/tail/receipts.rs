@@ -1,78 +1,33 @@
-//! What became of the batches: receipts come in, positions move and are saved.
+//! What became of the batches, as far as it is the loop's to do: what was lost is read again, positions are synced, and what
+//! keeps them from being saved is said. Positions move in [`super::books`], without the loop.
 
-use std::collections::HashSet;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_contract::Fate;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::files::Life;
 use super::ledger::Outcome;
 use super::positions::unix_seconds;
-use super::record::Record;
 use super::service::Loop;
 
 /// How often positions are synced.
 const SYNC: Duration = Duration::from_secs(1);
 
-/// What became of a batch: which file, the batch's number, how many events.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Resolved {
-    pub(super) id: u64,
-    pub(super) number: u64,
-    pub(super) events: u64,
-    pub(super) fate: Fate,
-}
-
-/// Where receipts arrive. As many as there are batches, which memory bounds.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    resolved: Mutex<Vec<Resolved>>,
-    pub(super) arrived: Notify,
-}
-
-impl Inbox {
-    pub(super) fn put(&self, resolved: Resolved) {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(resolved);
-        self.arrived.notify_one();
-    }
-
-    fn take(&self) -> Vec<Resolved> {
-        std::mem::take(&mut *self.resolved.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 impl Loop {
-    /// Moves positions over what was delivered, and reads again what was lost.
-    pub(super) fn take_receipts(&mut self) {
-        let resolved = self.inbox.take();
-        if resolved.is_empty() {
-            return;
-        }
-        let mut advanced = HashSet::new();
-        for Resolved { id, number, events, fate } in resolved {
-            let Some(file) = self.files.get_mut(id) else {
-                if fate == Fate::Lost {
-                    self.out.counters.drop_events("source_gone", events);
-                }
-                continue;
-            };
-            match file.ledger.resolve(number, fate) {
-                Outcome::Nothing => {}
-                Outcome::Advanced => {
-                    advanced.insert(id);
-                }
+    /// Reads again what was lost.
+    pub(super) fn take_lost(&mut self) {
+        for (lost, outcome) in self.books.take_lost() {
+            let (id, events) = (lost.id, lost.events);
+            match outcome {
+                Outcome::Nothing | Outcome::Advanced => {}
                 Outcome::Gone => self.out.counters.drop_events("source_gone", events),
                 Outcome::Lost(mark) => {
+                    let Some(file) = self.files.get_mut(id) else { continue };
                     file.rewind(mark);
                     file.pause = Some(Instant::now() + self.settings.timing.lost_pause);
                     self.active.insert(id);
                     if !self.stop.reading.is_cancelled() {
-                        let path = self.files.get(id).map(|file| file.path.display().to_string());
-                        let path = path.unwrap_or_default();
+                        let path = file.path.display();
                         let message = format!(
                             "{path}: {events} lines were lost on their way, and are read again"
                         );
@@ -81,36 +36,30 @@ impl Loop {
                 }
             }
         }
-        for id in advanced {
-            self.record(id);
-        }
-        let written = self.positions.write();
-        self.saved(written);
     }
 
     /// Sets the saved position of a file.
-    pub(super) fn record(&mut self, id: u64) {
-        let Some(file) = self.files.get(id) else { return };
-        if matches!(file.life, Life::Deleted { .. }) {
-            return;
+    pub(super) fn record(&self, id: u64) {
+        if let Some(file) = self.files.get(id) {
+            self.books.record(file);
         }
-        self.positions.put(Record {
-            inode: file.inode,
-            mark: file.ledger.acknowledged(),
-            prefix: file.prefix,
-            seconds: unix_seconds(),
-            path: file.name.clone(),
-        });
+    }
+
+    /// Tells the books by what a file is known now.
+    pub(super) fn identify(&self, id: u64) {
+        if let Some(file) = self.files.get(id) {
+            self.books.identify(file);
+        }
     }
 
     /// Writes positions, and syncs them when it is time.
     pub(super) fn save(&mut self) {
         let now = Instant::now();
-        let mut result = self.positions.write();
+        let mut result = self.books.write();
         if now >= self.next_sync {
             self.next_sync = now + SYNC;
-            if self.positions.needs_sync() {
-                result = result.and(self.positions.sync());
+            if self.books.needs_sync() {
+                result = result.and(self.books.sync());
             }
         }
         self.saved(result);
@@ -129,7 +78,7 @@ impl Loop {
             if self.out.counters.note(&path, text) {
                 tracing::error!(%path, %error, "positions cannot be saved");
             }
-        } else if self.positions.is_open() {
+        } else if self.books.is_open() {
             self.unsaved = false;
             self.out.counters.clear_note(&path);
         }

@@ -86,7 +86,7 @@ impl Loop {
             }
             self.check(id); // it is gone, and its inode is in use again
         }
-        let record = self.positions.get(found.inode);
+        let record = self.books.saved(found.inode);
         if self.settings.globs.matches(from)
             && !self.settings.globs.matches(to)
             && !record.is_some_and(|record| record.is_in(&found.file))
@@ -163,6 +163,7 @@ impl Loop {
         let Some(open) = &file.file else { return true };
         if file.prefix == Digest::ZEROS && file.read.offset == 0 {
             file.prefix = Digest::default(); // it was made beforehand, and is being filled
+            self.books.identify(file);
         }
         if !identity::has_prefix(open, file.prefix) || !file.read.is_in(open) {
             return false;
@@ -229,6 +230,7 @@ impl Loop {
                 file.life = life;
             }
         }
+        self.identify(id);
         self.files.moved(id, path.to_owned());
         self.watch_file(path, id);
         self.enqueue(id);

@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
 use super::appear::Origin;
+use super::books::Books;
 use super::copies::Held;
 use super::files::Files;
 use super::positions::Positions;
-use super::receipts::Inbox;
 use super::watch::Watch;
 
 /// A file that has not grown for this long is looked at less often.
@@ -71,9 +71,8 @@ pub(super) struct Loop {
     /// Its first token is cancelled when nobody waits for the end of the thread any more.
     abort: Stop,
     pub(super) files: Files,
-    pub(super) positions: Positions,
+    pub(super) books: Arc<Books>,
     pub(super) watch: Watch,
-    pub(super) inbox: Arc<Inbox>,
     pub(super) ready: VecDeque<u64>,
     /// Files looked at on every poll.
     pub(super) active: HashSet<u64>,
@@ -117,9 +116,8 @@ impl Loop {
             abort,
             files: Files::default(),
             before: super::appear::Before::new(&found, &positions),
-            positions,
+            books: Arc::new(Books::new(positions)),
             watch,
-            inbox: Arc::default(),
             ready: VecDeque::new(),
             active: HashSet::new(),
             held: Vec::new(),
@@ -158,15 +156,15 @@ impl Loop {
             }
         }
         while !self.stop.finished.is_cancelled() && !self.abort.reading.is_cancelled() {
-            self.take_receipts();
+            self.take_lost();
             self.save();
             self.wait().await;
         }
         if self.abort.reading.is_cancelled() {
             return; // as after kill -9: what is written is written
         }
-        self.take_receipts();
-        let compacted = self.positions.compact();
+        self.take_lost();
+        let compacted = self.books.compact();
         self.saved(compacted);
     }
 
@@ -181,7 +179,7 @@ impl Loop {
         if stopping {
             deadline = Instant::now() + self.settings.poll_interval; // those are over: in the past, they would spin
         }
-        if self.positions.needs_sync() {
+        if self.books.needs_sync() {
             deadline = deadline.min(self.next_sync);
         }
         let gate = self.drained + self.settings.timing.coalesce;
@@ -194,7 +192,7 @@ impl Loop {
             () = self.abort.reading.cancelled() => {}
             () = self.stop.reading.cancelled(), if !stopping => {}
             () = self.stop.finished.cancelled(), if stopping => {}
-            () = self.inbox.arrived.notified() => {}
+            () = self.books.arrived.notified() => {}
             () = notified, if !stopping => self.notified = true,
             () = sleep_until(deadline) => {}
         }
@@ -202,7 +200,7 @@ impl Loop {
 
     /// Everything but reading, as far as it is due.
     fn maintain(&mut self) {
-        self.take_receipts();
+        self.take_lost();
         let now = Instant::now();
         if self.notified || now >= self.drained + self.settings.timing.coalesce {
             self.notified = false;
@@ -291,7 +289,7 @@ impl Loop {
                 return;
             }
             if self.stop.reading.is_cancelled() {
-                self.take_receipts();
+                self.take_lost();
                 self.save();
             } else {
                 self.maintain();

@@ -12,6 +12,7 @@ mod links;
 mod load;
 mod overwritten;
 mod parts;
+mod receipts;
 mod recorded;
 mod restart;
 mod rotation;

@@ -132,6 +132,65 @@ fn positions_that_cannot_be_written_take_no_more_memory_each_time() {
 }
 
 #[test]
+fn what_comes_while_the_log_is_written_anew_is_in_both() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.log");
+    let reread = || {
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        let records = Positions::open(copy).0.records().cloned().collect::<Vec<_>>();
+        let mut offsets: Vec<u64> = records.iter().map(|record| record.mark.offset).collect();
+        offsets.sort_unstable();
+        offsets
+    };
+    let (mut positions, _, _) = Positions::open(path.clone());
+    for ino in 1..=3 {
+        positions.put(record(ino, ino, "/x"));
+    }
+    positions.write().unwrap();
+    let due = positions.rewrite();
+    positions.put(record(1, 11, "/x"));
+    positions.write().unwrap();
+    assert_eq!(reread(), [2, 3, 11], "a kill while it is written");
+    let done = due.carry_out();
+    positions.put(record(2, 12, "/x"));
+    positions.forget(record(3, 3, "/x").inode);
+    positions.write().unwrap();
+    positions.done(done).unwrap();
+    assert_eq!(reread(), [11, 12]);
+    assert!(positions.needs_sync(), "what was added is not yet on the disk");
+    positions.put(record(2, 13, "/x"));
+    positions.write().unwrap();
+    assert_eq!(reread(), [11, 13], "the new log is the one that is written to");
+}
+
+#[test]
+fn a_position_that_comes_back_while_it_is_given_up_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let (mut positions, _, _) = Positions::open(folder.path().join("x.log"));
+    for ino in [1, 2] {
+        let old = record(ino, 7, "/gone");
+        positions.put(Record { seconds: 0, ..old });
+    }
+    let done = positions.rewrite().carry_out();
+    positions.put(record(1, 8, "/gone"));
+    positions.done(done).unwrap();
+    let left: Vec<u64> = positions.records().map(|record| record.mark.offset).collect();
+    assert_eq!(left, [8]);
+}
+
+#[test]
+fn a_sync_that_failed_is_due_again() {
+    let folder = TempDir::new().unwrap();
+    let mut positions = open(&folder.path().join("x.log"));
+    positions.put(record(1, 7, "/x"));
+    positions.write().unwrap();
+    positions.fill_disk(); // and it cannot be synced
+    assert!(positions.sync().is_err());
+    assert!(positions.needs_sync());
+}
+
+#[test]
 fn a_renamed_file_is_remembered_for_as_long_as_it_is_there() {
     use crate::tail::identity::Inode;
     let folder = TempDir::new().unwrap();

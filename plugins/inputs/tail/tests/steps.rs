@@ -42,7 +42,7 @@ impl Steps {
     pub(super) fn notice(&mut self) {
         self.tail.follow_changes();
         self.tail.poll(Instant::now());
-        self.tail.positions.write().unwrap();
+        self.tail.books.write().unwrap();
     }
 
     /// Walks the globs, takes notice of what changed, and reads all there is: each line and the name of its file.
@@ -63,6 +63,17 @@ impl Steps {
         self.read_ready().await
     }
 
+    /// Reads all there is of what grew, and resolves nothing: the loop takes no notice of receipts either.
+    pub(super) async fn send(&mut self) -> Vec<Batch> {
+        self.tail.poll(Instant::now());
+        let mut batches = Vec::new();
+        while let Some(id) = self.tail.ready.pop_front() {
+            self.tail.read(id).await;
+            batches.extend(self.lane.try_recv());
+        }
+        batches
+    }
+
     async fn read(&mut self) -> Vec<String> {
         self.tail.poll(Instant::now());
         self.read_ready().await
@@ -77,8 +88,8 @@ impl Steps {
                 resolve(batch, Fate::Delivered);
             }
         }
-        self.tail.take_receipts();
-        self.tail.positions.write().unwrap();
+        self.tail.take_lost();
+        self.tail.books.write().unwrap();
         lines
     }
 }
