@@ -1,5 +1,6 @@
 //! Log lines: how they are split, parsed, mined and counted. The first byte of an input chooses options, the rest is a file.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,14 +140,34 @@ fn parser(format: Format) -> Box<dyn Transform> {
     }
 }
 
+thread_local! {
+    /// The parsers whose pattern is compiled: that takes far longer than any line. They keep nothing from one input to the next
+    /// but caches, as each input is a stream of its own. The others are made anew, cheaply: they learn names, up to a bound.
+    static COMPILED: [RefCell<Option<Box<dyn Transform>>>; 2] = const { [const { RefCell::new(None) }; 2] };
+}
+
+/// Gives a parser of this format.
+fn with_parser(format: Format, work: impl FnOnce(&mut dyn Transform)) {
+    let place = match format {
+        Format::Regex => 0,
+        Format::Grok => 1,
+        _ => return work(&mut *parser(format)),
+    };
+    COMPILED.with(|all| work(&mut **all[place].borrow_mut().get_or_insert_with(|| parser(format))));
+}
+
 /// No line is dropped; every field that is a slice lies within its line.
 pub fn parse(data: &[u8]) {
     let Some((options, data)) = data.split_first() else { return };
     let format = FORMATS[usize::from(*options) % FORMATS.len()];
+    with_parser(format, |parser| parse_with(parser, format, data));
+}
+
+fn parse_with(parser: &mut dyn Transform, format: Format, data: &[u8]) {
     let logs = plain(data);
     let lines = logs.len();
     let mut events = Events::Logs(logs);
-    let (mut parser, counters) = (parser(format), Counters::default());
+    let counters = Counters::default();
     parser.apply(&mut events, &counters);
     let joined = counters.counts().get("joined").copied().unwrap_or_default() as usize;
     assert!(counters.drops().is_empty());

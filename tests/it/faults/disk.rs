@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::bed::{self, Options, pause};
 use super::case::Case;
-use super::kills::warm;
+use super::kills::{BUSY, warm};
 use super::oracle;
 use super::proc::holds;
 use super::sink::{Mode, Sink};
@@ -105,7 +105,8 @@ pub(super) fn disk_full(case: &Case) {
     };
     let writer = bed::write(&logs, "a", case.pick(2_000, 10_000));
     let more = bed::host_metrics(&sink);
-    let options = Options { more: &more, ..Options::default() };
+    // Ten saved positions a second: what is left of the log's last page takes some, however full the disk is.
+    let options = Options { agent: BUSY, more: &more, ..Options::default() };
     let config = bed::config(&[&logs.join("a.log")], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     let noted = |agent: &Agent| agent.plugin("tail")["notes"].to_string().contains("positions");

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::bed::{self, Options, pause};
 use super::case::Case;
 use super::disk::Mount;
+use super::kills::BUSY;
 use super::oracle;
 use super::rotation::append;
 use super::sink::Sink;
@@ -42,7 +43,7 @@ pub(super) fn inode_reuse(case: &Case) {
     let (file, other) = (logs.join("a.log"), logs.join("b.log"));
     std::fs::write(&other, "").unwrap();
     std::fs::write(&file, oracle::text("a0", 0..300)).unwrap();
-    let options = Options { tail: "max_open_files = 1", ..Options::default() };
+    let options = Options { agent: BUSY, tail: "max_open_files = 1", ..Options::default() };
     let config = bed::config(&[&file, &other], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     let mut last = 300;

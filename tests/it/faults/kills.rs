@@ -86,8 +86,9 @@ fn kill_again_and_again(
     tally
 }
 
-/// A request is made as soon as there are lines: a kill then meets one under way more often than not.
-const BUSY: &str = "flush_interval = \"100ms\"";
+/// A request is made as soon as there are lines: a kill then meets one under way more often than not, and nobody waits for
+/// the next.
+pub(super) const BUSY: &str = "flush_interval = \"100ms\"";
 
 /// F1: the mock takes up to a second for an answer.
 pub(super) fn kill_loop(case: &Case) {
@@ -180,14 +181,14 @@ pub(super) fn metrics_survive_kills(case: &Case) {
     sink.set(Mode::Answer(503, None));
     let mut dead = Vec::new();
     for _ in 0..kills {
-        pause(5.0);
+        pause(case.pick(3.5, 5.0));
         let from = stack::now_ms();
         agent.kill();
         pause(0.5);
         agent.again();
         dead.push((from - 1_200, stack::now_ms() + 2_000));
     }
-    pause(5.0);
+    pause(case.pick(3.5, 5.0));
     sink.set(Mode::Forward(vm.url.clone()));
     let back = stack::now_ms();
     let newest = || newest_sample(&vm) * 1000.0 > back as f64;

@@ -37,7 +37,7 @@ fn many_inputs(sink: &Sink, folder: &std::path::Path) -> String {
 }
 
 pub(super) fn memory(case: &Case) {
-    let (seconds, rate, names) = case.pick((6.0, 10_000, 30_000), (600.0, 15_000, 100_000));
+    let (seconds, rate, names) = case.pick((4.0, 10_000, 30_000), (600.0, 15_000, 100_000));
     let sink = Sink::start();
     let folder = case.dir("logs");
     let mut sources: Vec<(String, Writer)> = Vec::new();

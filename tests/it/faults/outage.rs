@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::bed::{self, Options, pause};
 use super::case::Case;
-use super::kills::warm;
+use super::kills::{BUSY, warm};
 use super::oracle;
 use super::rotation::append;
 use super::sink::{Mode, Sink};
@@ -14,7 +14,7 @@ use crate::live::stack::{Agent, until};
 
 /// F5: the backend is down for 10 minutes. Few requests meanwhile, everything after it, in order, and quickly.
 pub(super) fn sink_503(case: &Case) {
-    let (outage, rate) = case.pick((10, 3_000), (600, 10_000));
+    let (outage, rate) = case.pick((6, 3_000), (600, 10_000));
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", rate);
     let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());
@@ -53,16 +53,16 @@ pub(super) fn sink_503(case: &Case) {
 
 /// F6: who says "not before 7 s" is not asked before.
 pub(super) fn retry_after(case: &Case) {
-    const AFTER: u64 = 7;
-    let rounds = case.pick(1, 8);
+    let (rounds, after) = case.pick((1, 4), (8, 7)); // the agent's own first pause is half a second at most
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", 2_000);
-    let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());
+    let options = Options { agent: BUSY, ..Options::default() };
+    let config = bed::config(&[&logs.join("a.log")], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
     warm(&sink, "a", &writer);
     let limited = Instant::now();
-    sink.set(Mode::Answer(429, Some(AFTER)));
-    let patience = Duration::from_secs(rounds * (AFTER + 3) + 10);
+    sink.set(Mode::Answer(429, Some(after)));
+    let patience = Duration::from_secs(rounds * (after + 3) + 10);
     let refused =
         |sink: &Sink| sink.asked(limited).iter().filter(|asked| asked.status == 429).count() as u64;
     until("it is sent away", patience, || refused(&sink) >= rounds);
@@ -72,8 +72,8 @@ pub(super) fn retry_after(case: &Case) {
     let pauses = asked.windows(2).filter(|pair| pair[0].status == 429);
     let pauses: Vec<Duration> = pauses.map(|pair| pair[1].at - pair[0].at).collect();
     case.saw(format!("pauses after a 429: {pauses:.1?}"));
-    let early = pauses.iter().filter(|pause| **pause < Duration::from_secs(AFTER)).count();
-    assert_eq!(early, 0, "asked again before {AFTER} s: {pauses:?}");
+    let early = pauses.iter().filter(|pause| **pause < Duration::from_secs(after)).count();
+    assert_eq!(early, 0, "asked again before {after} s: {pauses:?}");
     let verdict = bed::settle(case, &sink, "a", writer);
     assert!(verdict.is_exact(), "{verdict:?}");
     bed::conserved(&agent);

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::bed::{self, Options, pause};
 use super::case::Case;
-use super::kills::warm;
+use super::kills::{BUSY, warm};
 use super::oracle;
 use super::sink::Sink;
 use crate::live::stack::{Agent, signal};
 
 /// F9: a file lives for 200 ms, 200 times.
 pub(super) fn rotation_storm(case: &Case) {
-    let (rotations, rate) = case.pick((50, 5_000), (200, 50_000));
+    let (rotations, rate) = case.pick((30, 5_000), (200, 50_000));
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", rate);
     let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());
@@ -62,7 +62,7 @@ pub(super) fn rotated_while_stopped(case: &Case) {
 
 /// F10: copied and truncated while the agent keeps up.
 pub(super) fn copytruncate(case: &Case) {
-    let rounds = case.pick(4, 40);
+    let rounds = case.pick(3, 40);
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", case.pick(3_000, 20_000));
     let config = bed::config(&[&logs.join("a.log")], &sink, Options::default());
@@ -99,7 +99,7 @@ fn regrow(case: &Case, copy: fn(u64) -> String) {
     let file = logs.join("a.log");
     let mut written = 0;
     std::fs::write(&file, next(&mut written, 500)).unwrap();
-    let config = bed::config(&[&file], &sink, Options::default());
+    let config = bed::config(&[&file], &sink, Options { agent: BUSY, ..Options::default() });
     let mut agent = Agent::start(&case.dir("agent"), &config);
     for round in 0..rounds {
         assert!(bed::arrived(&sink, "a", written).is_exact());

@@ -71,7 +71,7 @@ fn happens(
 
 pub(super) fn soak(case: &Case) {
     let (minutes, every, rate) = match case.size {
-        Size::Short => (0.3, 3.0, 3_000),
+        Size::Short => (0.2, 2.4, 3_000),
         Size::Full => (10.0, 10.0, 5_000),
         Size::Soak => (minutes(45.0), 10.0, 5_000),
     };

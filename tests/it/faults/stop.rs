@@ -118,7 +118,8 @@ pub(super) fn newer_state(case: &Case) {
 pub(super) fn newer_queue(case: &Case) {
     let sink = Sink::start();
     sink.set(Mode::Answer(503, None));
-    let config = format!("[agent]\nbackfill = \"off\"\n{}", bed::host_metrics(&sink));
+    let agent = "[agent]\nbackfill = \"off\"\nshutdown_timeout = \"2s\"\n"; // a dead backend is not waited for
+    let config = format!("{agent}{}", bed::host_metrics(&sink));
     let mut agent = Agent::start(&case.dir("agent"), &config);
     pause(4.0);
     agent.stop();

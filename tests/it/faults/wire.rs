@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::bed::{self, Options, pause};
 use super::case::Case;
-use super::kills::warm;
+use super::kills::{BUSY, warm};
 use super::proc::Sampler;
 use super::sink::{Mode, Sink};
-use crate::live::stack::Agent;
+use crate::live::stack::{Agent, until};
 
 /// Descriptors and threads that may come and go with a connection.
 const SLACK: u64 = 4;
@@ -16,12 +16,13 @@ const SLACK: u64 = 4;
 /// One fault for a while: afterwards everything is there, and the agent holds no more descriptors and threads than before.
 fn connection_fault(case: &Case, mode: &Mode) {
     let taken_without_answer = matches!(mode, Mode::ResetAfter | Mode::HalfOpen);
-    let seconds = case.pick(5.0, 60.0);
+    let seconds = case.pick(2.0, 60.0); // at least: the longer it lasts, the longer may the agent pause after it
     let (sink, logs) = (Sink::start(), case.dir("logs"));
     let writer = bed::write(&logs, "a", case.pick(2_000, 10_000));
-    let options = Options { loki: "timeout = \"2s\"", ..Options::default() };
+    let options = Options { agent: BUSY, loki: "timeout = \"2s\"", ..Options::default() };
     let config = bed::config(&[&logs.join("a.log")], &sink, options);
     let mut agent = Agent::start(&case.dir("agent"), &config);
+    let state = |agent: &Agent| agent.plugin("loki")["state"].clone();
     warm(&sink, "a", &writer);
     pause(1.0);
     let before = Sampler::start(agent.pid());
@@ -31,14 +32,16 @@ fn connection_fault(case: &Case, mode: &Mode) {
     sink.set(mode.clone());
     let began = Instant::now();
     pause(seconds);
-    let asked = sink.asked(began).len();
-    let word = agent.plugin("loki")["state"].clone();
+    // The first request goes out within `flush_interval`, and is given up after `timeout`.
+    until("it meets the fault", Duration::from_secs(10), || state(&agent) == "retrying");
+    let (asked, seconds) = (sink.asked(began).len(), began.elapsed().as_secs_f64());
+    let word = state(&agent);
     sink.set(Mode::Ok);
     bed::recovered(case, &sink);
     let verdict = bed::settle(case, &sink, "a", writer);
     let most = during.most();
     case.saw(format!(
-        "{asked} requests in {seconds} s, state {word}; descriptors {} before, at most {}; threads {}, {}",
+        "{asked} requests in {seconds:.1} s, state {word}; descriptors {} before, at most {}; threads {}, {}",
         before.fds, most.fds, before.threads, most.threads
     ));
     assert!(verdict.is_whole(), "{verdict:?}");
