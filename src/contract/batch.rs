@@ -90,6 +90,9 @@ pub struct Batch {
     pub origin: Arc<str>,
     /// Which of the origin's sources (a file, a partition) it came from: its watermark is kept apart.
     pub source: u64,
+    /// Batches of one origin in which this is equal are delivered in their order (lines of one stream, a partition). Unlike
+    /// `source` the same after a restart, and for a file and the one that takes its place.
+    pub order: u64,
     /// The events.
     pub events: Events,
     /// What the input wants to hear about; taken by the engine when the batch is frozen.
@@ -101,6 +104,6 @@ pub struct Batch {
 impl Batch {
     /// A batch with nothing to give back.
     pub fn new(origin: Arc<str>, events: Events) -> Self {
-        Batch { origin, source: 0, events, receipt: None, permit: None }
+        Batch { origin, source: 0, order: 0, events, receipt: None, permit: None }
     }
 }

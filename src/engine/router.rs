@@ -126,7 +126,7 @@ impl OutputPort {
             return None;
         }
         let mut part = Batch::new(Arc::clone(&batch.origin), events);
-        part.source = batch.source;
+        (part.source, part.order) = (batch.source, batch.order);
         Some(Piece::whole(Arc::new(part)))
     }
 }

@@ -149,6 +149,7 @@ impl Loop {
         {
             file.prefix = prefix;
         }
+        let order = file.stream.hash();
         let number = self.books.sent(file);
         let events = split.logs.len() as u64;
         let books = Arc::clone(&self.books);
@@ -159,7 +160,7 @@ impl Loop {
             self.enqueue(id);
         }
         let mut batch = Batch::new(Arc::clone(&self.out.origin), Events::Logs(split.logs));
-        batch.source = id;
+        (batch.source, batch.order) = (id, order);
         batch.permit = Some(permit);
         batch.receipt = Some(receipt);
         Some(batch)

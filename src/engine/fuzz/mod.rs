@@ -19,12 +19,12 @@ const LIMITS: Limits = Limits { bytes: 1 << 20, segment: 4 << 10 };
 pub fn queue_record(data: &[u8]) {
     let Ok(batch) = decode(Bytes::copy_from_slice(data)) else { return };
     let shown = format!("{:?}", batch.events);
-    let (origin, source) = (batch.origin.clone(), batch.source);
+    let (origin, order) = (batch.origin.clone(), batch.order);
     let mut written = Vec::new();
     assert!(encode(&Piece::whole(Arc::new(batch)), &mut written), "what was read can be kept");
     match decode(Bytes::from(written)) {
         Ok(again) => {
-            assert_eq!((again.origin, again.source), (origin, source));
+            assert_eq!((again.origin, again.order), (origin, order));
             assert_eq!(format!("{:?}", again.events), shown);
         }
         Err(error) => panic!("what was written is read: {error}"),

@@ -1,8 +1,9 @@
 //! What was taken from the queue and is not written yet, and the groups that are made of it.
 //!
-//! A group goes out as one write. It takes entries in their order, and none of a source that has another write under way:
-//! those stay until that is settled. With a window for several writes, sources are spread over as many classes, and a
-//! group is of one class; else one write would have something of every source, and no other could be beside it.
+//! A group goes out as one write. It takes entries in their order, and none of a row (what is to stay in order: the lines of
+//! one stream) that has another write under way: those stay until that is settled. With a window for several writes, rows are
+//! spread over as many classes, and a group is of one class; else one write would have something of every row, and no
+//! other could be beside it.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -32,15 +33,15 @@ pub(super) struct Groups {
 
 struct Waiting {
     entry: Entry,
-    /// A hash of where it comes from.
-    source: u64,
+    /// A hash of its origin and of the row in it.
+    row: u64,
     since: Instant,
 }
 
 struct UnderWay {
     number: u64,
     /// Sorted.
-    sources: Vec<u64>,
+    rows: Vec<u64>,
 }
 
 /// What could go of one class.
@@ -67,7 +68,7 @@ impl Groups {
         self.waiting.is_empty()
     }
 
-    /// There is enough of everything for a group; for two when there may be several writes, as they are of some sources
+    /// There is enough of everything for a group; for two when there may be several writes, as they are of some rows
     /// only.
     pub(super) fn are_full(&self, lanes: usize) -> bool {
         let groups = lanes.min(2);
@@ -81,12 +82,12 @@ impl Groups {
             let Some(entry) = queue.pop() else { return };
             self.events += entry.events();
             self.bytes += entry.bytes;
-            let source = source(&entry);
-            self.waiting.push_back(Waiting { entry, source, since });
+            let row = row(&entry);
+            self.waiting.push_back(Waiting { entry, row, since });
         }
     }
 
-    /// The next group, with sources spread over this many classes: one that is full or has waited long enough, or in a
+    /// The next group, with rows spread over this many classes: one that is full or has waited long enough, or in a
     /// `hurry` any.
     pub(super) fn next(&mut self, lanes: usize, hurry: bool) -> Next {
         let now = Instant::now();
@@ -97,8 +98,8 @@ impl Groups {
             }
         }
         let mut classes = vec![Class::default(); lanes];
-        for waiting in self.waiting.iter().filter(|waiting| !self.is_busy(waiting.source)) {
-            let class = &mut classes[waiting.source as usize % lanes];
+        for waiting in self.waiting.iter().filter(|waiting| !self.is_busy(waiting.row)) {
+            let class = &mut classes[waiting.row as usize % lanes];
             class.events += waiting.entry.events();
             class.bytes += waiting.entry.bytes;
             class.since.get_or_insert(waiting.since);
@@ -117,33 +118,33 @@ impl Groups {
 
     fn take_class(&mut self, class: usize, lanes: usize) -> Next {
         let (mut events, mut bytes) = (0, 0);
-        let (mut group, mut sources) = (Vec::new(), Vec::new());
+        let (mut group, mut rows) = (Vec::new(), Vec::new());
         let mut rest = VecDeque::new();
         let mut waiting = std::mem::take(&mut self.waiting);
         while events < self.limits.events && bytes < self.limits.bytes {
             let Some(next) = waiting.pop_front() else { break };
-            if next.source as usize % lanes != class || self.is_busy(next.source) {
+            if next.row as usize % lanes != class || self.is_busy(next.row) {
                 rest.push_back(next);
                 continue;
             }
             events += next.entry.events();
             bytes += next.entry.bytes;
-            sources.push(next.source);
+            rows.push(next.row);
             group.push(next.entry);
         }
         rest.append(&mut waiting);
         self.waiting = rest;
         (self.events, self.bytes) = (self.events - events, self.bytes - bytes);
-        sources.sort_unstable();
-        sources.dedup();
+        rows.sort_unstable();
+        rows.dedup();
         let number = self.next;
         self.next += 1;
-        self.under_way.push(UnderWay { number, sources });
+        self.under_way.push(UnderWay { number, rows });
         Next::Group(number, group)
     }
 
-    fn is_busy(&self, source: u64) -> bool {
-        self.under_way.iter().any(|write| write.sources.binary_search(&source).is_ok())
+    fn is_busy(&self, row: u64) -> bool {
+        self.under_way.iter().any(|write| write.rows.binary_search(&row).is_ok())
     }
 
     /// A write is over.
@@ -158,8 +159,8 @@ impl Groups {
     }
 }
 
-fn source(entry: &Entry) -> u64 {
+fn row(entry: &Entry) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&entry.piece.batch.origin, entry.piece.batch.source).hash(&mut hasher);
+    (&entry.piece.batch.origin, entry.piece.batch.order).hash(&mut hasher);
     hasher.finish()
 }

@@ -33,7 +33,7 @@ pub(crate) fn decode(record: Bytes) -> Result<Batch> {
         return Err(DecodeError::Version(version));
     }
     let kind = from.u8()?;
-    let source = from.varint()?;
+    let order = from.varint()?;
     let origin: Arc<str> = from.text()?.as_ref().into();
     let count = from.varint()?;
     let events = match kind {
@@ -46,7 +46,7 @@ pub(crate) fn decode(record: Bytes) -> Result<Batch> {
         return Err(DecodeError::Malformed);
     }
     let mut batch = Batch::new(origin, events);
-    batch.source = source;
+    batch.order = order;
     Ok(batch)
 }
 

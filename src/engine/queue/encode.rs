@@ -1,7 +1,7 @@
 //! A piece of a batch as the bytes of a record, and back: version 1.
 //!
 //! ```text
-//! version:u8 kind:u8 source:varint origin:text count:varint, then of each event
+//! version:u8 kind:u8 order:varint origin:text count:varint, then of each event
 //! metric    series:varint [name:text kind:u8 labels] time_ms:i64 value:f64
 //! log       labels:varint [labels] time_ns:i64 body:bytes fields:varint (name:text tag:u8 value)*
 //! incident  JSON:bytes
@@ -30,7 +30,7 @@ pub(crate) fn encode(piece: &Piece, out: &mut Vec<u8>) -> bool {
         Events::Evidence(_) => return false,
     };
     out.extend([VERSION, kind]);
-    put_varint(out, piece.batch.source);
+    put_varint(out, piece.batch.order);
     put_bytes(out, piece.batch.origin.as_bytes());
     put_varint(out, piece.range.len() as u64);
     let mut seen = Seen::default();

@@ -167,7 +167,7 @@ impl Bench {
     fn push(&self, source: u64, number: usize) {
         let labels = Arc::new(Labels::new([("a", "b")]));
         let mut batch = log_batch("in", &labels, &[&format!("{source}:{number}")]);
-        batch.source = source;
+        batch.order = source;
         let fates = Arc::clone(&self.fates);
         let receipt = Receipt::new(move |fate| fates.lock().unwrap().push(fate));
         self.queue.push(Entry::new(Piece::whole(Arc::new(batch)), Some(receipt)));

@@ -299,3 +299,32 @@ async fn the_target_of_a_link_may_be_rotated() {
     assert_eq!(agent.lines(2).await, ["two", "three"]);
     agent.finish().await;
 }
+
+/// Outputs write what is equal in `order` one after the other: nothing of a file may overtake what was in its path before.
+#[tokio::test]
+async fn a_file_and_its_successor_are_one_order_also_after_a_restart_and_other_files_are_not() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    let mut agent = place.start("*.log", BEGINNING);
+    let first = agent.next().await;
+    let (order, source) = (first.order, first.source);
+    resolve(first, Fate::Delivered);
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", "two\n");
+    let second = agent.next().await;
+    assert_eq!(second.order, order);
+    assert_ne!(second.source, source);
+    resolve(second, Fate::Delivered);
+    place.append("b.log", "three\n");
+    let other = agent.next().await;
+    assert_ne!(other.order, order);
+    resolve(other, Fate::Delivered);
+    agent.finish().await;
+
+    place.append("a.log", "four\n");
+    let mut agent = place.start("*.log", BEGINNING);
+    let after = agent.next().await;
+    assert_eq!(after.order, order);
+    resolve(after, Fate::Delivered);
+    agent.finish().await;
+}

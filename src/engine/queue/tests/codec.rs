@@ -46,13 +46,13 @@ fn logs() -> impl Strategy<Value = Vec<Log>> {
 
 proptest! {
     #[test]
-    fn logs_come_back_as_they_were(logs in logs(), source in any::<u64>(), cut in 0..20_usize) {
+    fn logs_come_back_as_they_were(logs in logs(), order in any::<u64>(), cut in 0..20_usize) {
         let mut batch = Batch::new("a tail".into(), Events::Logs(logs.clone()));
-        batch.source = source;
+        batch.order = order;
         let start = cut.min(logs.len());
         let piece = Piece { batch: Arc::new(batch), range: start..logs.len() };
         let back = decode(Bytes::from(written(&piece))).unwrap();
-        prop_assert_eq!((&*back.origin, back.source), ("a tail", source));
+        prop_assert_eq!((&*back.origin, back.order), ("a tail", order));
         let Events::Logs(found) = back.events else { panic!("other events") };
         prop_assert_eq!(format!("{found:?}"), format!("{:?}", &logs[start..]));
     }
