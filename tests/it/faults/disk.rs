@@ -82,7 +82,12 @@ pub(super) fn deleted_open(case: &Case) {
     let read = Instant::now();
     // Its writer may still hold it: it is let go when it has not grown for a minute, or by `deleted_max_age`.
     until("it is let go", Duration::from_secs(patience), || !holds(agent.pid(), &file));
-    let freed = free(&logs).saturating_sub(full);
+    let freed = || free(&logs).saturating_sub(full);
+    if own.is_some() {
+        // The descriptor is gone first; to give back this many pages takes the kernel a moment.
+        until("its space is free", Duration::from_secs(10), || freed() + (1 << 20) >= size);
+    }
+    let freed = freed();
     case.saw(format!(
         "{} MB deleted: {verdict}; let go {:.0} s after the last line, {} MB free again",
         size / 1_000_000,
@@ -90,7 +95,6 @@ pub(super) fn deleted_open(case: &Case) {
         freed / 1_000_000
     ));
     assert!(verdict.is_whole() && verdict.again == 0, "{verdict:?}");
-    assert!(own.is_none() || freed + (1 << 20) >= size, "{freed} of {size}");
     bed::nothing_dropped(&agent);
     agent.stop();
 }

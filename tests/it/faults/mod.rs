@@ -15,6 +15,7 @@ mod disk;
 mod identity;
 mod kills;
 mod memory;
+mod models;
 mod oracle;
 mod outage;
 mod proc;
@@ -166,6 +167,11 @@ fn clock_put_right() {
 #[test] // 18
 fn memory() {
     run("memory", &Limits(240, 3600), memory::memory);
+}
+
+#[test] // 22
+fn models() {
+    run("models", &Limits(240, 600), models::models);
 }
 
 #[test] // 23
