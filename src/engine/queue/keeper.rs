@@ -2,7 +2,8 @@
 //! position. All of it on the disk thread.
 //!
 //! A kept lane spills when it is over its memory and its output makes no headway, or its oldest entry has waited that
-//! long: an output that is only slower than its source must not send everything through the disk.
+//! long: an output that is only slower than its source must not send everything through the disk. What an output without
+//! headway has in its hands is part of that memory.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -328,7 +329,7 @@ impl Keeper {
         let unsaved = self.disk.as_ref().is_some_and(Disk::is_unsaved);
         let save = unsaved.then(|| self.saved + SAVE);
         let over =
-            self.queue.with(self.way, |lane| lane.waiting_bytes > self.queue.bounds().limits.kept);
+            self.queue.with(self.way, |lane| lane.held_bytes() > self.queue.bounds().limits.kept);
         let spill = (over && self.way == Way::Kept).then(|| now + STALLED / 4);
         let again = (!self.again.is_empty()).then(|| now + PAUSE);
         earlier(earlier(sync, save), earlier(spill, again))

@@ -22,6 +22,8 @@ pub(super) struct Lane {
     pub(super) writing: usize,
     /// Events taken by the output that are in memory only, and not yet done.
     taken: usize,
+    /// What they occupy: they cannot go to disk, and leave the less for what waits.
+    taken_bytes: usize,
     /// When the output last settled something, or had nothing to do.
     pub(super) progress: Instant,
 }
@@ -37,6 +39,7 @@ impl Lane {
             disk_first,
             writing: 0,
             taken: 0,
+            taken_bytes: 0,
             progress: Instant::now(),
         }
     }
@@ -70,14 +73,29 @@ impl Lane {
             None if self.hands_out_waiting() => self.pop_waiting()?,
             None => return None,
         };
-        self.taken += if entry.on_disk { 0 } else { entry.events() };
+        if !entry.on_disk {
+            self.taken += entry.events();
+            self.taken_bytes += entry.bytes;
+        }
         Some(entry)
     }
 
     /// The output is done with an entry, or with a part of one.
     pub(super) fn done(&mut self, entry: &Entry) {
         self.progress = Instant::now();
-        self.taken -= if entry.on_disk { 0 } else { entry.events() };
+        self.give_back(entry);
+    }
+
+    fn give_back(&mut self, entry: &Entry) {
+        if !entry.on_disk {
+            self.taken -= entry.events();
+            self.taken_bytes -= entry.bytes;
+        }
+    }
+
+    /// What waits and what the output has, when some waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        if self.waiting.is_empty() { 0 } else { self.waiting_bytes + self.taken_bytes }
     }
 
     fn pop_waiting(&mut self) -> Option<Entry> {
@@ -113,7 +131,7 @@ impl Lane {
 
     /// The output hands it back unsent: it is the first to be taken again.
     pub(super) fn put_back_ready(&mut self, entry: Entry) {
-        self.taken -= if entry.on_disk { 0 } else { entry.events() };
+        self.give_back(&entry);
         self.ready_bytes += entry.bytes;
         self.ready.push_front(entry);
     }

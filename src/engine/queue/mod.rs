@@ -165,7 +165,7 @@ impl Queue {
         lane.push(entry);
         let limits = self.bounds().limits;
         let wake = match way {
-            Way::Kept => lane.waiting_bytes > limits.kept,
+            Way::Kept => lane.held_bytes() > limits.kept,
             Way::Direct => {
                 while lane.waiting_bytes > limits.direct && self.give_up(lane) {}
                 true

@@ -31,9 +31,9 @@ impl Keeper {
                 return true;
             }
             // Once it spills it makes room for more than one batch.
-            let over =
-                lane.waiting_bytes > if self.unsynced.is_empty() { limit } else { limit / 2 };
             let stalled = now.saturating_duration_since(lane.progress) >= STALLED;
+            let held = if stalled { lane.held_bytes() } else { lane.waiting_bytes };
+            let over = held > if self.unsynced.is_empty() { limit } else { limit / 2 };
             let waited = lane
                 .waits_since()
                 .is_some_and(|since| now_ms() - since >= STALLED.as_millis() as i64);

@@ -96,6 +96,27 @@ fn in_an_outage_lines_go_to_disk_when_memory_is_full_and_come_back_in_order() {
 }
 
 #[test]
+fn what_an_output_has_in_its_hands_for_long_leaves_the_less_for_what_waits() {
+    let folders = Folders::default();
+    let mut rig = rig(&folders, &options(WhenFull::Block));
+    let lines = numbered(0..20);
+    lines[..10].iter().for_each(|line| rig.keep(line));
+    let taken: Vec<_> = (0..10).map(|_| rig.queue.pop().unwrap()).collect();
+    lines[10..].iter().for_each(|line| rig.keep(line));
+    rig.turn();
+    assert_eq!(written(&folders.kept), 0, "the output may be quick");
+    rig.after(LONG);
+    let told = rig.fates().len();
+    assert!((3..=10).contains(&told), "{told} on disk");
+    for (line, entry) in lines.iter().zip(taken) {
+        assert_eq!(rig.settle(entry, Fate::Delivered), *line);
+    }
+    assert_eq!(rig.deliver(), lines[10..]);
+    assert_eq!(rig.fates().len(), 20);
+    rig.balances();
+}
+
+#[test]
 fn when_the_disk_part_is_full_lines_wait_and_their_source_keeps_them() {
     let folders = Folders::default();
     let mut rig = rig(&folders, &options(WhenFull::Block));
