@@ -52,8 +52,9 @@ impl Running {
             }
             cell.retire.cancel();
             if tokio::time::timeout(REQUEST, &mut cell.task).await.is_err() {
-                cell.task.abort();
-                let _aborted = (&mut cell.task).await;
+                // Not aborted: its writes would give back what they hold when the successor has gone on already.
+                cell.deadline.cancel();
+                let _ended = (&mut cell.task).await;
             }
         }
     }

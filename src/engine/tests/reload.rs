@@ -172,3 +172,20 @@ async fn what_a_running_agent_cannot_follow_is_named() {
     assert_eq!(script("r7").calls.load(Ordering::SeqCst), 1, "and the input runs on");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_request_that_takes_too_long_goes_back_before_the_next_task_begins() {
+    script("r30-out").answer(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        Err(WriteError::Retry { after: None, cause: anyhow::anyhow!("down") })
+    });
+    let input = "[[inputs.lines]]\nalias = \"r30\"\n[[processors.count]]\nalias = \"r30-count\"\n";
+    let output = "[[outputs.scripted]]\nalias = \"r30-out\"\nfrom = [\"r30\"]\n";
+    let mut agent = start(&format!("{input}{output}batch_events = 1\n"));
+    until("a try", || script("r30-out").calls.load(Ordering::SeqCst) > 0).await;
+    until("all ten are seen", || script("r30-count").lines().len() == 10).await;
+    agent.reload(&format!("{input}{output}batch_events = 2\n")).await;
+    until("ten", || script("r30-out").lines().len() == 10).await;
+    assert_eq!(script("r30-out").lines(), TEN, "each once, and in order");
+    agent.running.stop().await;
+}
