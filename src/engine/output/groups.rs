@@ -21,12 +21,15 @@ pub(super) enum Next {
     Due(Option<Instant>),
 }
 
+/// How much memory a group may pin, in its limits of bytes: of what a filter took little from, the whole read buffer stays,
+/// and what is taken from the queue cannot go to disk any more.
+const PINS: usize = 2;
+
 /// The entries.
 pub(super) struct Groups {
     limits: BatchLimits,
     waiting: VecDeque<Waiting>,
-    events: usize,
-    bytes: usize,
+    size: Size,
     under_way: Vec<UnderWay>,
     next: u64,
 }
@@ -47,9 +50,39 @@ struct UnderWay {
 /// What could go of one class.
 #[derive(Clone, Default)]
 struct Class {
+    size: Size,
+    since: Option<Instant>,
+}
+
+/// What entries come to.
+#[derive(Clone, Copy, Default)]
+struct Size {
     events: usize,
     bytes: usize,
-    since: Option<Instant>,
+    pinned: usize,
+}
+
+impl Size {
+    fn add(&mut self, entry: &Entry) {
+        self.events += entry.events();
+        self.bytes += entry.bytes;
+        self.pinned += entry.pinned();
+    }
+
+    fn subtract(&mut self, other: Size) {
+        self.events -= other.events;
+        self.bytes -= other.bytes;
+        self.pinned -= other.pinned;
+    }
+
+    /// So many times this is enough for so many groups.
+    fn fills(self, times: usize, groups: usize, limits: &BatchLimits) -> bool {
+        let reaches =
+            |size: usize, limit: usize| size.saturating_mul(times) >= limit.saturating_mul(groups);
+        reaches(self.events, limits.events)
+            || reaches(self.bytes, limits.bytes)
+            || reaches(self.pinned, limits.bytes.saturating_mul(PINS))
+    }
 }
 
 impl Groups {
@@ -57,8 +90,7 @@ impl Groups {
         Groups {
             limits,
             waiting: VecDeque::new(),
-            events: 0,
-            bytes: 0,
+            size: Size::default(),
             under_way: Vec::new(),
             next: 0,
         }
@@ -71,8 +103,7 @@ impl Groups {
     /// There is enough of everything for a group; for two when there may be several writes, as they are of some rows
     /// only.
     pub(super) fn are_full(&self, lanes: usize) -> bool {
-        let groups = lanes.min(2);
-        self.events >= self.limits.events * groups || self.bytes >= self.limits.bytes * groups
+        self.size.fills(1, lanes.min(2), &self.limits)
     }
 
     /// Takes from the queue what is there and fits.
@@ -80,15 +111,15 @@ impl Groups {
         let since = Instant::now();
         while !self.are_full(lanes) {
             let Some(entry) = queue.pop() else { return };
-            self.events += entry.events();
-            self.bytes += entry.bytes;
+            self.size.add(&entry);
             let row = row(&entry);
             self.waiting.push_back(Waiting { entry, row, since });
         }
     }
 
     /// The next group, with rows spread over this many classes: one that is full or has waited long enough, or in a
-    /// `hurry` any.
+    /// `hurry` any. Nothing more is taken before one goes when there is enough for two: then a class's share is enough, as
+    /// none of them may ever be full.
     pub(super) fn next(&mut self, lanes: usize, hurry: bool) -> Next {
         let now = Instant::now();
         if lanes == 1 && self.under_way.is_empty() && !self.are_full(1) && !hurry {
@@ -100,13 +131,13 @@ impl Groups {
         let mut classes = vec![Class::default(); lanes];
         for waiting in self.waiting.iter().filter(|waiting| !self.is_busy(waiting.row)) {
             let class = &mut classes[waiting.row as usize % lanes];
-            class.events += waiting.entry.events();
-            class.bytes += waiting.entry.bytes;
+            class.size.add(&waiting.entry);
             class.since.get_or_insert(waiting.since);
         }
         let due = |class: &Class| class.since.map(|since| since + self.limits.wait);
+        let shares = if self.are_full(lanes) { lanes } else { 1 };
         let ready = |class: &Class| {
-            let full = class.events >= self.limits.events || class.bytes >= self.limits.bytes;
+            let full = class.size.fills(shares, 1, &self.limits);
             due(class).is_some_and(|due| full || hurry || due <= now)
         };
         let oldest = (0..lanes).filter(|class| ready(&classes[*class]));
@@ -117,24 +148,23 @@ impl Groups {
     }
 
     fn take_class(&mut self, class: usize, lanes: usize) -> Next {
-        let (mut events, mut bytes) = (0, 0);
+        let mut size = Size::default();
         let (mut group, mut rows) = (Vec::new(), Vec::new());
         let mut rest = VecDeque::new();
         let mut waiting = std::mem::take(&mut self.waiting);
-        while events < self.limits.events && bytes < self.limits.bytes {
+        while !size.fills(1, 1, &self.limits) {
             let Some(next) = waiting.pop_front() else { break };
             if next.row as usize % lanes != class || self.is_busy(next.row) {
                 rest.push_back(next);
                 continue;
             }
-            events += next.entry.events();
-            bytes += next.entry.bytes;
+            size.add(&next.entry);
             rows.push(next.row);
             group.push(next.entry);
         }
         rest.append(&mut waiting);
         self.waiting = rest;
-        (self.events, self.bytes) = (self.events - events, self.bytes - bytes);
+        self.size.subtract(size);
         rows.sort_unstable();
         rows.dedup();
         let number = self.next;
@@ -154,7 +184,7 @@ impl Groups {
 
     /// All that waits.
     pub(super) fn take(&mut self) -> Vec<Entry> {
-        (self.events, self.bytes) = (0, 0);
+        self.size = Size::default();
         self.waiting.drain(..).map(|waiting| waiting.entry).collect()
     }
 }

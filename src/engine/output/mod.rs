@@ -7,6 +7,8 @@
 
 mod groups;
 mod held;
+#[cfg(test)]
+mod tests;
 mod window;
 mod writer;
 
@@ -23,6 +25,7 @@ use crate::dead_letters::DeadLetters;
 use crate::queue::Queue;
 use crate::telemetry::Plugin;
 use groups::{Groups, Next};
+use held::Held;
 use window::Window;
 use writer::{Done, Writer};
 
@@ -93,6 +96,17 @@ struct Shared {
     halt: CancellationToken,
 }
 
+/// What the next write lacks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lacks {
+    /// A writer.
+    Writer,
+    /// Room in the window.
+    Room,
+    /// Entries; those that are there go then.
+    Entries(Option<Instant>),
+}
+
 /// Hands writes to writers.
 struct Dispatcher {
     shared: Arc<Shared>,
@@ -103,6 +117,8 @@ struct Dispatcher {
     /// Writers whose plugin was built again: when the others are done too, one of them replaces them all.
     heirs: Vec<Writer>,
     writes: JoinSet<Done>,
+    /// There were several at once since it last began anew.
+    beside: bool,
 }
 
 impl Dispatcher {
@@ -115,6 +131,7 @@ impl Dispatcher {
             idle: outputs.into_iter().map(writer).collect(),
             heirs: Vec::new(),
             writes: JoinSet::new(),
+            beside: false,
             window,
             retire,
             shared,
@@ -123,47 +140,50 @@ impl Dispatcher {
 
     /// Until there is nothing left while draining, or until another task is to go on.
     async fn work(&mut self) {
-        let (shared, retire) = (Arc::clone(&self.shared), self.retire.clone());
-        let window = Arc::clone(&self.window);
-        while !retire.is_cancelled() {
-            let due = self.start_writes();
-            let draining = shared.drain.is_cancelled();
+        while !self.retire.is_cancelled() {
+            // Asked before the queue is: what was pushed before the drain is found.
+            let draining = self.shared.drain.is_cancelled();
+            let lacks = self.start_writes(draining);
             if draining && self.writes.is_empty() && self.groups.is_empty() {
                 return;
             }
-            let later = due.unwrap_or_else(Instant::now);
-            let more = self.may_start() && !self.groups.are_full(window.size());
-            let waits = !self.idle.is_empty() && !window.has_room();
-            tokio::select! {
-                Some(done) = self.writes.join_next() => self.finish(done),
-                () = shared.queue.arrival(), if more => {}
-                () = tokio::time::sleep_until(later), if due.is_some() => {}
-                () = window.room(), if waits => {}
-                () = retire.cancelled() => {}
-                () = shared.drain.cancelled(), if !draining => {}
-            }
+            self.wait(lacks, draining).await;
         }
     }
 
-    /// There is a writer, and the window has room for its request.
-    fn may_start(&self) -> bool {
-        self.heirs.is_empty() && !self.idle.is_empty() && self.window.has_room()
-    }
-
-    /// Starts the writes that can be. Tells when one that is not full yet is due.
-    fn start_writes(&mut self) -> Option<Instant> {
-        while self.may_start() {
-            let turn = self.window.try_turn()?;
+    /// Starts the writes that can be. Tells what the next one lacks.
+    fn start_writes(&mut self, draining: bool) -> Lacks {
+        while self.heirs.is_empty() && !self.idle.is_empty() {
+            let Some(turn) = self.window.try_turn() else { return Lacks::Room };
             let lanes = self.window.size();
             self.groups.fill(&self.shared.queue, lanes);
-            let (number, group) = match self.groups.next(lanes, self.shared.drain.is_cancelled()) {
+            let (number, group) = match self.groups.next(lanes, draining) {
                 Next::Group(number, group) => (number, group),
-                Next::Due(due) => return due,
+                Next::Due(due) => return Lacks::Entries(due),
             };
-            let writer = self.idle.pop()?;
-            self.writes.spawn(writer.write(number, group, turn).in_current_span());
+            let held = Held::new(group, &self.shared); // from now on, as the task may be aborted before it begins
+            let Some(writer) = self.idle.pop() else { break };
+            self.writes.spawn(writer.write(number, held, turn).in_current_span());
+            self.beside |= self.writes.len() > 1;
         }
-        None
+        Lacks::Writer
+    }
+
+    /// Waits until the next write may have what it lacks, or something else is to be done.
+    async fn wait(&mut self, lacks: Lacks, draining: bool) {
+        let due = if let Lacks::Entries(due) = lacks { due } else { None };
+        let later = due.unwrap_or_else(Instant::now);
+        let more = matches!(lacks, Lacks::Entries(_)) && !self.groups.are_full(self.window.size());
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            Some(done) = self.writes.join_next() => self.finish(done),
+            () = shared.queue.arrival(), if more => {}
+            () = tokio::time::sleep_until(later), if due.is_some() => {}
+            // Not whether there is room now: it may have come since, and whoever gave it back has said so.
+            () = self.window.room(), if lacks == Lacks::Room => {}
+            () = self.retire.cancelled() => {}
+            () = shared.drain.cancelled(), if !draining => {}
+        }
     }
 
     /// A write is settled.
@@ -187,8 +207,8 @@ impl Dispatcher {
     /// With nothing under way, and no backlog or a plugin that was built again: writes one at a time again. Instances that
     /// were beside the first go, with their buffers; others are cheap.
     fn begin_anew(&mut self) {
-        let grown = self.window.reset();
-        if !grown && self.heirs.is_empty() {
+        self.window.reset();
+        if !std::mem::take(&mut self.beside) && self.heirs.is_empty() {
             return;
         }
         let Some(first) = self.heirs.pop().or_else(|| self.idle.pop()) else { return };

@@ -56,12 +56,6 @@ impl Window {
         self.state().size as usize
     }
 
-    /// A write may begin.
-    pub(super) fn has_room(&self) -> bool {
-        let state = self.state();
-        state.has_room(state.waiting)
-    }
-
     /// Waits until there may be room. For one waiter.
     pub(super) async fn room(&self) {
         self.room.notified().await;
@@ -117,9 +111,9 @@ impl Window {
         (!left.is_zero()).then_some(left)
     }
 
-    /// One request at a time again; true when it was more.
-    pub(super) fn reset(&self) -> bool {
-        std::mem::replace(&mut self.state().size, 1.0) >= 2.0
+    /// One request at a time again.
+    pub(super) fn reset(&self) {
+        self.state().size = 1.0;
     }
 
     fn freed(&self) {
@@ -169,9 +163,8 @@ mod tests {
         let window = Window::new(3);
         let sizes: Vec<usize> = (0..8).map(|_| after_good_answers(&window, 1)).collect();
         assert_eq!(sizes, [2, 2, 2, 3, 3, 3, 3, 3]);
-        assert!(window.reset());
+        window.reset();
         assert_eq!(window.size(), 1);
-        assert!(!window.reset());
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,14 +196,14 @@ mod tests {
         drop(first);
         assert!(window.try_turn().is_none(), "whoever waits comes first");
         let second = waiter.await.unwrap();
-        assert!(!window.has_room());
+        assert!(window.try_turn().is_none());
         window.grow();
         let third = window.try_turn().unwrap();
         window.halve(Instant::now(), None);
         drop(third);
-        assert!(!window.has_room(), "one is under way, and one may be");
+        assert!(window.try_turn().is_none(), "one is under way, and one may be");
         drop(second);
-        assert!(window.has_room());
+        assert!(window.try_turn().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,6 @@ use super::held::Held;
 use super::window::{Turn, Window};
 use crate::backoff::Backoff;
 use crate::panic::guard_async;
-use crate::queue::Entry;
 use crate::telemetry::Condition;
 
 /// How often a backend that refuses us (401, 403, 404) is asked again.
@@ -75,10 +74,16 @@ impl Writer {
         self.rebuilt
     }
 
-    /// Writes the group until all of it is settled, or given back. The first request has this turn.
-    pub(super) async fn write(mut self, number: u64, group: Vec<Entry>, turn: Turn) -> Done {
-        let mut held = Held::new(group, &self.shared);
-        let smooth = self.deliver(&mut held, turn).await;
+    /// Writes what is held until all of it is settled, or given back. The first request has this turn.
+    pub(super) async fn write(mut self, number: u64, mut held: Held, turn: Turn) -> Done {
+        let smooth = match guard_async(self.deliver(&mut held, turn)).await {
+            Ok(smooth) => smooth,
+            Err(words) => {
+                // Not the output's: a receipt's, for one. The sources of what is left are told that it is lost.
+                tracing::error!(error = %words, "a write broke off");
+                false
+            }
+        };
         drop(held);
         Done { writer: self, number, smooth }
     }
@@ -127,7 +132,7 @@ impl Writer {
                     self.pause(pause).await;
                 }
                 Err(WriteError::Hold { cause }) => {
-                    window.halve(started, None);
+                    window.halve(started, Some(PROBE)); // it would refuse the others too
                     self.report(Condition::Held, &cause, PROBE);
                     (smooth, turn) = (false, None);
                     self.pause(PROBE).await;

@@ -44,7 +44,7 @@ impl Entry {
     }
 
     /// The memory that goes free with it, as far as it is charged.
-    pub(super) fn pinned(&self) -> usize {
+    pub(crate) fn pinned(&self) -> usize {
         let batch = self.whole.as_ref().unwrap_or(&self.piece.batch);
         batch.permit.as_ref().map_or(self.bytes, |permit| permit.bytes().max(self.bytes))
     }

@@ -111,6 +111,8 @@ struct Bench {
     telemetry: Arc<Telemetry>,
     state: Arc<Plugin>,
     fates: Arc<Mutex<Vec<Fate>>>,
+    /// How long a write that is not full waits for more.
+    wait: Duration,
     retire: CancellationToken,
     drain: CancellationToken,
     deadline: CancellationToken,
@@ -119,6 +121,10 @@ struct Bench {
 }
 
 fn start(backend: Arc<Backend>) -> Bench {
+    start_with(backend, Duration::from_secs(1))
+}
+
+fn start_with(backend: Arc<Backend>, wait: Duration) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::new("h".into(), vec![Memory::new(1000)], Pressure::default());
     let state = telemetry.add(Role::Output, "slow", &"slow".into());
@@ -131,6 +137,7 @@ fn start(backend: Arc<Backend>) -> Bench {
         telemetry,
         state,
         fates: Arc::default(),
+        wait,
         retire: token(),
         drain: token(),
         deadline: token(),
@@ -151,7 +158,7 @@ impl Bench {
             rebuild: Box::new(move || Ok(again.output())),
             queue: Arc::clone(&self.queue),
             state: Arc::clone(&self.state),
-            limits: BatchLimits { events: FULL, bytes: 1 << 20, wait: Duration::from_secs(1) },
+            limits: BatchLimits { events: FULL, bytes: 1 << 20, wait: self.wait },
             dead_letters: Arc::new(DeadLetters::new(
                 self.folder.path(),
                 Arc::clone(&self.telemetry),
@@ -229,6 +236,18 @@ async fn a_backlog_is_written_several_requests_at_once_and_afterwards_one() {
     }
     assert_eq!(bench.backend.peak.load(Ordering::SeqCst), 1);
     assert_eq!(bench.backend.requests.lock().unwrap().len(), requests + 5, "all in one request");
+    bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_write_of_a_backlog_waits_to_be_full_when_no_more_is_taken() {
+    let bench = start_with(Backend::new(4, always_well()), Duration::from_mins(10));
+    bench.push_backlog(50);
+    let began = Instant::now();
+    let most = || bench.fates.lock().unwrap().len() > 400 - 2 * FULL; // the last ones are no backlog, and wait
+    super::until("most", most).await;
+    let took = began.elapsed().as_secs();
+    assert!(took < 60, "100 requests of a second each, up to 4 at once: {took} s");
     bench.finish().await;
 }
 
@@ -371,6 +390,72 @@ async fn after_a_panic_all_instances_are_of_the_one_that_was_built_again() {
     assert!(after >= before + 4, "one built again, and three beside it: {after}");
     assert_eq!(bench.backend.peak.load(Ordering::SeqCst), 4);
     bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_us_is_asked_once_each_thirty_seconds_by_all_together() {
+    let refuse =
+        |_: usize, _: &[String]| Err(WriteError::Hold { cause: anyhow::anyhow!("bad password") });
+    let mut bench = start(Backend::new(4, Box::new(refuse)));
+    (0..SOURCES).for_each(|source| {
+        (0..FULL).for_each(|line| bench.push(source, line)); // each a write of its own
+    });
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    let asked = bench.backend.requests.lock().unwrap().len();
+    assert!((35..=41).contains(&asked), "{asked}");
+    bench.deadline.cancel();
+    (&mut bench.task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_an_outage_called_in_go_when_it_is_over() {
+    let failing = |number: usize, _: &[String]| if number < 30 { retry() } else { Ok(()) };
+    let bench = start(Backend::new(4, Box::new(failing)));
+    for source in 0..4 {
+        bench.push(source, 0);
+        tokio::time::sleep(Duration::from_secs(3)).await; // no backlog: the window never opens
+    }
+    assert_eq!(bench.backend.instances.load(Ordering::SeqCst), 4);
+    bench.settled(4).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.backend.instances.load(Ordering::SeqCst), 7, "three of them anew");
+    bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_panics_holds_up_nothing() {
+    let bench = start(Backend::new(1, always_well()));
+    let labels = Arc::new(Labels::new([("a", "b")]));
+    let mut batch = log_batch("in", &labels, &["7:0"]);
+    batch.order = 7;
+    let receipt = Receipt::new(|_| panic!("as asked"));
+    bench.queue.push(Entry::new(Piece::whole(Arc::new(batch)), Some(receipt)));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    bench.push(7, 1);
+    bench.settled(1).await;
+    bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_filter_took_little_from_stays_in_the_queue_where_it_can_go_to_disk() {
+    let mut bench = start(Backend::new(4, Box::new(|_, _| retry())));
+    let memory = Memory::new(100 << 20);
+    let labels = Arc::new(Labels::new([("a", "b")]));
+    for number in 0..50 {
+        let mut buffer = log_batch("in", &labels, &["what was read"]);
+        buffer.permit = memory.try_acquire(1 << 20);
+        let mut batch = log_batch("in", &labels, &[&format!("7:{number}")]);
+        batch.order = 7;
+        let receipt = Receipt::new(|_| {});
+        let mut entry = Entry::new(Piece::whole(Arc::new(batch)), Some(receipt));
+        entry.whole = Some(Arc::new(buffer));
+        bench.queue.push(entry);
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let left = std::iter::from_fn(|| bench.queue.pop()).count();
+    assert_eq!(left, 46, "two under way, two for the next write, of a MiB each");
+    bench.deadline.cancel();
+    (&mut bench.task).await.unwrap();
 }
 
 proptest! {

@@ -331,7 +331,7 @@ pub(super) fn shared(folder: &Path) -> Shared {
     }
 }
 
-pub(super) fn log_batch(origin: &str, labels: &Arc<Labels>, lines: &[&str]) -> Batch {
+pub(crate) fn log_batch(origin: &str, labels: &Arc<Labels>, lines: &[&str]) -> Batch {
     let log = |line: &&str| Log {
         stream: Arc::clone(labels),
         time_ns: 0,
