@@ -1,4 +1,4 @@
-//! The HTTP client of the outputs: one idle connection, HTTP/1.1, no redirects, answers read to 64 KiB at most.
+//! The HTTP client of the outputs: few idle connections, HTTP/1.1, no redirects, answers read to 64 KiB at most.
 //!
 //! Built at the first request, so that building a plugin touches nothing. Nothing it says contains a credential: the
 //! address is shown without user, password and query, and secrets that an answer repeats are blanked. It never retries.
