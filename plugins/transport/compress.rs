@@ -93,7 +93,8 @@ impl Body {
 
     fn room(&mut self, needed: usize) {
         if self.bytes.len() < needed {
-            self.bytes.resize(needed, 0); // once for each new maximum: the tail is never cleared again
+            self.bytes = Vec::new();
+            self.bytes = vec![0; needed]; // pages of zeros, of which only those that are written are there
         } else if self.bytes.len() > KEEP && self.bytes.len() / 4 > needed {
             self.bytes.truncate(needed);
             self.bytes.shrink_to_fit();

@@ -110,6 +110,9 @@ impl Plugin for Loki {
             }
             headers.insert("X-Scope-OrgID".to_owned(), Secret::new(config.tenant));
         }
+        // Only then are different files different streams: of one stream, what an hour older is must not come second.
+        let by_file = config.labels.iter().any(|label| label == "filename");
+        let concurrency = if by_file { config.concurrency } else { 1 };
         let options = HttpOptions {
             url: config.url,
             timeout: config.timeout,
@@ -125,7 +128,7 @@ impl Plugin for Loki {
                 client,
                 encoder: Encoder::new(config.labels, fields, context.host.clone()),
                 body: Body::new(),
-                concurrency: config.concurrency,
+                concurrency,
             })),
             Ok(_) => Err(errors),
             Err(more) => Err(more.into_iter().chain(errors).collect()),

@@ -100,10 +100,16 @@ impl Groups {
         self.waiting.is_empty()
     }
 
+    /// The limits of one of so many writes at once. Each has its events in memory twice more, encoded and compressed: several
+    /// are smaller.
+    fn limits(&self, lanes: usize) -> BatchLimits {
+        BatchLimits { bytes: self.limits.bytes / lanes.min(2), ..self.limits }
+    }
+
     /// There is enough of everything for a group; for two when there may be several writes, as they are of some rows
     /// only.
     pub(super) fn are_full(&self, lanes: usize) -> bool {
-        self.size.fills(1, lanes.min(2), &self.limits)
+        self.size.fills(1, lanes.min(2), &self.limits(lanes))
     }
 
     /// Takes from the queue what is there and fits.
@@ -134,10 +140,11 @@ impl Groups {
             class.size.add(&waiting.entry);
             class.since.get_or_insert(waiting.since);
         }
+        let limits = self.limits(lanes);
         let due = |class: &Class| class.since.map(|since| since + self.limits.wait);
         let shares = if self.are_full(lanes) { lanes } else { 1 };
         let ready = |class: &Class| {
-            let full = class.size.fills(shares, 1, &self.limits);
+            let full = class.size.fills(shares, 1, &limits);
             due(class).is_some_and(|due| full || hurry || due <= now)
         };
         let oldest = (0..lanes).filter(|class| ready(&classes[*class]));
@@ -152,7 +159,8 @@ impl Groups {
         let (mut group, mut rows) = (Vec::new(), Vec::new());
         let mut rest = VecDeque::new();
         let mut waiting = std::mem::take(&mut self.waiting);
-        while !size.fills(1, 1, &self.limits) {
+        let limits = self.limits(lanes);
+        while !size.fills(1, 1, &limits) {
             let Some(next) = waiting.pop_front() else { break };
             if next.row as usize % lanes != class || self.is_busy(next.row) {
                 rest.push_back(next);

@@ -14,6 +14,11 @@ async fn it_lends_as_many_as_may_write_at_once() {
         (1..20).take_while(|count| first.beside(*count).is_some()).count() + 1
     };
     assert_eq!([1, 4, 16].map(count), [1, 4, 16]);
+    let shared = build::<Loki>(Config { labels: vec!["job".into()], ..config(&fake) });
+    assert!(
+        shared.beside(1).is_none(),
+        "files share streams: one hour of difference, and lines were lost"
+    );
     for concurrency in [0, 17] {
         let told = refusals::<Loki>(Config { concurrency, ..config(&fake) });
         assert!(told.contains("concurrency: must be from 1 to 16"), "{told}");
