@@ -3,6 +3,7 @@
 //! A line is known by its `id=NNNNNNNN`; from there to its end it must be the file's line, byte for byte (unless only ids
 //! are asked for). Order is counted over all streams together: one file has one order.
 
+use std::io::Read as _;
 use std::{fmt, path::Path};
 
 use anyhow::{Context as _, Result};
@@ -38,26 +39,41 @@ pub(crate) struct Counts {
 
 impl Arrivals {
     pub(crate) fn of(path: &Path, ids_only: bool) -> Result<Self> {
-        let file = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::new(file, ids_only)
+        let reading = || format!("reading {}", path.display());
+        if !ids_only {
+            return Self::new(std::fs::read(path).with_context(reading)?);
+        }
+        let mut file = std::fs::File::open(path).with_context(reading)?;
+        let (mut lines, mut part) = (0, vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut part).with_context(reading)? {
+                0 => return Ok(Self::ids(lines)),
+                len => lines += memchr::memchr_iter(b'\n', &part[..len]).count(),
+            }
+        }
     }
 
-    pub(crate) fn new(file: Vec<u8>, ids_only: bool) -> Result<Self> {
+    /// Of this many lines whose content does not matter: their file may be of any length.
+    pub(crate) fn ids(expected: usize) -> Self {
+        let counts = Counts { expected, ..Counts::default() };
+        Self {
+            file: Vec::new(),
+            starts: Vec::new(),
+            seen: vec![0; expected],
+            ids_only: true,
+            newest: None,
+            first_wrong: None,
+            counts,
+        }
+    }
+
+    pub(crate) fn new(file: Vec<u8>) -> Result<Self> {
         let mut starts = vec![0];
         for newline in memchr::memchr_iter(b'\n', &file) {
             starts.push(u32::try_from(newline + 1).context("the file is larger than 4 GiB")?);
         }
-        let expected = starts.len() - 1;
-        let counts = Counts { expected, ..Counts::default() };
-        Ok(Self {
-            file,
-            starts,
-            seen: vec![0; expected],
-            ids_only,
-            newest: None,
-            first_wrong: None,
-            counts,
-        })
+        let ids = Self::ids(starts.len() - 1);
+        Ok(Self { file, starts, ids_only: false, ..ids })
     }
 
     /// Counts one arrived line.
@@ -66,12 +82,7 @@ impl Arrivals {
             self.wrong(line);
             return;
         };
-        let (start, end) = (self.starts[id] as usize, self.starts[id + 1] as usize - 1);
-        let original = &self.file[start..end];
-        let intact = self.ids_only
-            || find_id(original)
-                .is_some_and(|(_, at)| from >= at && line[from - at..].starts_with(original));
-        if !intact {
+        if !self.ids_only && !self.is_intact(line, id, from) {
             self.wrong(line);
             return;
         }
@@ -85,6 +96,14 @@ impl Arrivals {
             self.counts.doubled += 1;
         }
         self.seen[id] = self.seen[id].saturating_add(1);
+    }
+
+    /// Whether the line, whose mark is at `from`, is what the file has as number `id`.
+    fn is_intact(&self, line: &[u8], id: usize, from: usize) -> bool {
+        let (start, end) = (self.starts[id] as usize, self.starts[id + 1] as usize - 1);
+        let original = &self.file[start..end];
+        find_id(original)
+            .is_some_and(|(_, at)| from >= at && line[from - at..].starts_with(original))
     }
 
     fn wrong(&mut self, line: &[u8]) {
