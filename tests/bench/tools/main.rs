@@ -5,6 +5,7 @@
 mod arrivals;
 mod await_lines;
 mod corpus;
+mod feed;
 mod log_sink;
 mod metric_sink;
 mod process;
@@ -34,6 +35,13 @@ enum Command {
         lines: u32,
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Appends a file to another at a rate
+    Feed {
+        from: PathBuf,
+        to: PathBuf,
+        #[arg(long, default_value_t = 20.0)]
+        megabytes_per_second: f64,
     },
     /// Takes Loki pushes (protobuf or JSON) and compares each line with the file; GET /stats, GET /wait?lines=N
     LogSink {
@@ -68,6 +76,9 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Corpus { kind, file, lines, seed } => corpus::write(kind, &file, lines, seed),
+        Command::Feed { from, to, megabytes_per_second } => {
+            feed::run(&from, &to, megabytes_per_second)
+        }
         Command::LogSink { file, port, ids_only } => log_sink::run(&file, port, ids_only),
         Command::MetricSink { port } => metric_sink::run(port),
         Command::Await { port, lines, pid, seconds } => await_lines::run(port, lines, pid, seconds),
