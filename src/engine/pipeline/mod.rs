@@ -59,9 +59,9 @@ pub struct Running {
 /// Starts everything. Builds first: on an error nothing has been started.
 pub fn start(plan: &Arc<Plan>, shared: &Shared) -> Result<Running, Cause> {
     let budget = plan.agent.memory.0 as usize;
-    // Five eighths for sources that can wait, two for what cannot (host metrics). The last is not given out: it is what
-    // outputs have encoded, compressed and read from disk.
-    let (patient, prompt) = (Memory::new(budget / 8 * 5), Memory::new(budget / 8 * 2));
+    // Half for sources that can wait, a quarter for what cannot (host metrics). The last quarter is not given out: it is
+    // what outputs have encoded, compressed and read from disk.
+    let (patient, prompt) = (Memory::new(budget / 2), Memory::new(budget / 4));
     let budgets = vec![patient.clone(), prompt.clone()];
     let telemetry = Telemetry::new(Arc::clone(&plan.host), budgets, shared.pressure.clone());
     let signal = Arc::new(Signal::default());
