@@ -26,6 +26,7 @@ pub(crate) fn run(from: &Path, to: &Path, megabytes_per_second: f64) -> Result<(
         let due = Duration::from_secs(1) / STEPS * steps;
         thread::sleep(due.saturating_sub(began.elapsed()));
     }
-    println!("bytes={bytes} wall_seconds={:.3}", began.elapsed().as_secs_f64());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "bytes={bytes} wall_seconds={:.3}", began.elapsed().as_secs_f64())?;
     Ok(())
 }

@@ -76,7 +76,8 @@ fn kill_again_and_again(
         std::thread::sleep(Duration::from_millis(50 + random.below(1950)));
         let there = std::fs::metadata(file).unwrap().len();
         agent.kill();
-        std::thread::sleep(Duration::from_millis(30)); // what it has sent is taken
+        std::thread::sleep(Duration::from_millis(30)); // what it has sent has come
+        sink.decided();
         tally.count(sink, "a");
         tally.kills += 1;
         tally.met_unacknowledged += u64::from(there > acknowledged(agent, file));

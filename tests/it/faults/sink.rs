@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::oracle::{Oracle, Verdict};
 use super::rules::{self, Streams};
 use super::series::{self, AllSeries};
+use crate::live::stack::until;
 use crate::live::tap::{self, PushRequest};
 
 /// What the backend does with requests.
@@ -75,6 +76,8 @@ struct Shared {
     stop: AtomicBool,
     /// Answers come up to so many milliseconds later.
     delay_ms: AtomicU64,
+    /// Requests that are whole, and of which it is not said yet what becomes of them.
+    undecided: AtomicU64,
 }
 
 /// The running backend.
@@ -92,6 +95,7 @@ impl Sink {
             taken: Mutex::default(),
             stop: AtomicBool::new(false),
             delay_ms: AtomicU64::new(0),
+            undecided: AtomicU64::new(0),
         });
         let listening = Arc::clone(&shared);
         std::thread::spawn(move || listen(listener, address, &listening));
@@ -114,6 +118,13 @@ impl Sink {
 
     pub(crate) fn verdict(&self, source: &str, written: u64) -> Verdict {
         self.taken().oracle.verdict(source, written)
+    }
+
+    /// Waits until all that it was sent is taken or not: a real server may take its time, also when its client is gone.
+    pub(crate) fn decided(&self) {
+        until("the backend has decided", Duration::from_secs(30), || {
+            self.shared.undecided.load(SeqCst) == 0
+        });
     }
 
     /// The requests since then.
@@ -202,8 +213,10 @@ fn while_good(stream: &TcpStream, shared: &Shared) {
         }
         let content = read(&path, &body, shared);
         let events = content.events();
+        shared.undecided.fetch_add(1, SeqCst);
         let (status, head, text) = answer(&mode, shared, &path, &body, content);
         note(shared, at, status, events);
+        shared.undecided.fetch_sub(1, SeqCst);
         pause(shared);
         match mode {
             Mode::Hang | Mode::HalfOpen => return until_gone(&mut reader, shared),
