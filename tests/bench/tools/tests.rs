@@ -12,7 +12,7 @@ const FILE: &[u8] = b"a id=00000000 one\nb id=00000001 two\nc id=00000002 three\
 
 fn arrivals(ids_only: bool) -> Arrivals {
     if ids_only {
-        return Arrivals::ids(FILE.iter().filter(|byte| **byte == b'\n').count());
+        return Arrivals::ids(3);
     }
     Arrivals::new(FILE.to_vec()).unwrap()
 }
