@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::Overwrite;
+
 /// What the queue needs of a folder. Nothing is on disk before [`Folder::sync`] of the file and, for its name,
 /// [`Folder::sync_names`].
 pub(crate) trait Folder: Send {
@@ -21,6 +23,8 @@ pub(crate) trait Folder: Send {
     fn create(&mut self, name: &str) -> io::Result<()>;
     /// Writes at `offset`; after an error any part of it may have been written.
     fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// What overwrites the beginning of a file beside this folder, from any thread.
+    fn overwrites(&mut self, name: &str) -> io::Result<Overwrite>;
     /// Cuts a file off.
     fn truncate(&mut self, name: &str, size: u64) -> io::Result<()>;
     /// The file's content is on disk.
@@ -118,6 +122,11 @@ impl Folder for RealFolder {
 
     fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file(name)?.write_all_at(bytes, offset)
+    }
+
+    fn overwrites(&mut self, name: &str) -> io::Result<Overwrite> {
+        let file = self.file(name)?.try_clone()?;
+        Ok(Box::new(move |bytes| file.write_all_at(bytes, 0)))
     }
 
     fn truncate(&mut self, name: &str, size: u64) -> io::Result<()> {

@@ -19,15 +19,18 @@ mod format;
 mod open;
 mod position;
 mod reading;
+mod settled;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use folder::{Folder, RealFolder};
 pub(crate) use format::{LARGEST, Mark, RECORD_HEAD};
 pub(crate) use open::OpenError;
+pub(crate) use settled::{Overwrite, Settled};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use format::{RecordHead, SEGMENT_HEAD, SegmentHead};
 
@@ -119,10 +122,9 @@ pub(crate) struct Disk {
     /// What older segments hold from this number on could not be brought to disk.
     void_from: Option<u64>,
     cursor: Cursor,
-    /// All before it is settled.
-    settled: Mark,
-    /// Settled beyond: number and what comes behind.
-    ahead: BTreeMap<u64, Mark>,
+    settled: Arc<Settled>,
+    /// It is noted in `recent`, which is there.
+    notes: bool,
     saved: u64,
     lost: u64,
     quarantined: u64,
@@ -247,7 +249,7 @@ impl Disk {
 
     /// Events that are not settled, just after opening.
     pub(crate) fn backlog(&self) -> u64 {
-        self.next.event.saturating_sub(self.settled.event)
+        self.next.event.saturating_sub(self.settled.until().event)
     }
 
     /// Events lost to damage since the last call.

@@ -1,7 +1,8 @@
 //! Opening: what is in the folder becomes a queue again, whatever a crash or a bad disk left there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use super::format::{SEGMENT_HEAD, SegmentHead, Unusable};
 use super::position::{RECENT, TEMPORARY};
@@ -44,8 +45,8 @@ impl Disk {
             names_changed: false,
             void_from: None,
             cursor: Cursor::default(),
-            settled: Mark::default(),
-            ahead: BTreeMap::new(),
+            settled: Arc::default(),
+            notes: false,
             saved: 0,
             lost: 0,
             quarantined: 0,
@@ -140,20 +141,20 @@ impl Disk {
     /// Puts reader and position where the last process was.
     fn begin_at(&mut self, position: Option<Mark>) {
         let first = self.segments.front().map(|first| first.first);
-        self.settled = position.or(first).unwrap_or_default();
-        if let Some(first) = first.filter(|first| first.number > self.settled.number) {
+        let mut settled = position.or(first).unwrap_or_default();
+        if let Some(first) = first.filter(|first| first.number > settled.number) {
             // The segments between were set aside.
-            self.lost += first.event.saturating_sub(self.settled.event);
-            self.settled = first;
+            self.lost += first.event.saturating_sub(settled.event);
+            settled = first;
         }
-        if self.next.number < self.settled.number {
-            self.next = self.settled;
+        if self.next.number < settled.number {
+            self.next = settled;
         }
+        self.settled.begin_at(settled);
         self.synced = self.next;
-        let at = self.segments.partition_point(|one| one.first.number <= self.settled.number);
-        let segment =
-            at.checked_sub(1).map_or(self.settled.number, |at| self.segments[at].first.number);
-        self.cursor = Cursor { segment, offset: SEGMENT_HEAD, mark: self.settled };
+        let at = self.segments.partition_point(|one| one.first.number <= settled.number);
+        let segment = at.checked_sub(1).map_or(settled.number, |at| self.segments[at].first.number);
+        self.cursor = Cursor { segment, offset: SEGMENT_HEAD, mark: settled };
         self.saved = 0; // `recent` may be ahead of `position`: the next save says it
     }
 
@@ -166,6 +167,9 @@ impl Disk {
         }
         if self.folder.size(RECENT).is_err() {
             let _room_for_a_full_disk = self.note();
+        } else if let Ok(recent) = self.folder.overwrites(RECENT) {
+            self.settled.note_in(recent);
+            self.notes = true;
         }
         let _as_above = self.folder.sync_names();
     }

@@ -5,53 +5,51 @@
 //! keeps what is sent twice to what was in flight. The larger of the two counts; a damaged one is passed over.
 
 use std::io;
+use std::sync::Arc;
 
 use super::format::{Mark, Unusable};
-use super::{Disk, Place};
+use super::{Disk, Settled};
 
 pub(super) const POSITION: &str = "position";
 pub(super) const RECENT: &str = "recent";
 pub(super) const TEMPORARY: &str = "position.new";
 
 impl Disk {
-    /// A record was delivered or given up: it is not read again. In any order.
-    pub(crate) fn settle(&mut self, place: &Place) {
-        self.pass(place.mark, place.next);
-    }
-
-    /// Nothing from `from` up to `to` is left to be settled.
-    pub(super) fn pass(&mut self, from: Mark, to: Mark) {
-        if from.number >= self.settled.number && to.number > from.number {
-            self.ahead.insert(from.number, to);
-        }
-        while let Some(next) = self.ahead.remove(&self.settled.number) {
-            self.settled = next;
-        }
+    /// Where records are settled, by any thread.
+    pub(crate) fn settled(&self) -> &Arc<Settled> {
+        &self.settled
     }
 
     /// The position that is kept is behind what is settled.
     pub(crate) fn is_unsaved(&self) -> bool {
-        self.saved < self.settled.number
+        self.saved < self.settled.until().number
     }
 
-    /// Remembers what is settled for a start after `kill -9`; nothing is removed because of it.
+    /// Notes what is settled; makes the file for that when it is not there.
     pub(crate) fn note(&mut self) -> io::Result<()> {
-        if self.folder.size(RECENT).is_err() {
-            self.folder.create(RECENT)?;
+        if !self.notes {
+            if self.folder.size(RECENT).is_err() {
+                self.folder.create(RECENT)?;
+            }
+            self.settled.note_in(self.folder.overwrites(RECENT)?);
+            self.notes = true;
         }
-        self.folder.write(RECENT, 0, &self.settled.encode())
+        self.settled.note()
     }
 
     /// Brings the position to disk, and then removes the segments before it.
     pub(crate) fn save(&mut self) -> io::Result<()> {
-        let settled = self.settled;
+        if !self.notes {
+            let _there_was_no_room_and_may_be_now = self.note();
+        }
+        let settled = self.settled.until();
         if let Err(error) = self.replace_position(settled) {
             // A full disk has no room for a new file, and must be emptied all the same: 28 bytes of one sector are
             // overwritten, which no disk does by halves.
             if error.kind() != io::ErrorKind::StorageFull {
                 return Err(error);
             }
-            let overwritten = self.folder.write(RECENT, 0, &settled.encode());
+            let overwritten = self.settled.note();
             overwritten.and_then(|()| self.folder.sync(RECENT)).map_err(|_| error)?;
         }
         self.saved = settled.number;
@@ -94,11 +92,7 @@ impl Disk {
             self.cursor.segment = end.number;
             self.cursor.offset = super::format::SEGMENT_HEAD;
         }
-        if self.settled.number < end.number {
-            self.settled = end;
-            self.ahead = self.ahead.split_off(&end.number);
-            self.pass(end, end); // what is settled behind it may join
-        }
+        self.settled.forget_until(end);
         self.synced = self.synced.max(end.min(self.next));
     }
 

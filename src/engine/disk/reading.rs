@@ -130,7 +130,7 @@ impl Disk {
         let from = self.cursor.mark;
         if to.number > from.number {
             self.lost += to.event.saturating_sub(from.event);
-            self.pass(from, to);
+            self.settled.pass(from, to);
         }
     }
 

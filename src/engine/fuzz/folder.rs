@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Folder, RECORD_HEAD};
+use crate::disk::{Folder, Overwrite, RECORD_HEAD};
 
 const MARK: usize = 28;
 const SEGMENT_HEAD: usize = 36;
@@ -115,6 +115,11 @@ impl Folder for InMemory {
             content.resize(content.len().max(end), 0);
             content[offset as usize..end].copy_from_slice(bytes);
         })
+    }
+
+    fn overwrites(&mut self, name: &str) -> io::Result<Overwrite> {
+        let (mut folder, name) = (self.clone(), name.to_owned());
+        Ok(Box::new(move |bytes| folder.write(&name, 0, bytes)))
     }
 
     fn truncate(&mut self, name: &str, size: u64) -> io::Result<()> {

@@ -50,7 +50,7 @@ pub fn disk_queue(data: &[u8]) {
     for record in &read_all(&mut disk) {
         let again = read_again(&mut disk, record);
         assert_eq!(again.payload, record.payload);
-        disk.settle(&record.place);
+        disk.settled().settle(&record.place).expect("memory takes it");
     }
     save(&mut disk);
     assert!(!disk.has_unread(), "all that there was is settled");

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,13 +30,13 @@ const READS: u32 = 3;
 
 type Open = Box<dyn Fn() -> io::Result<Box<dyn Folder>> + Send>;
 
-/// Records that entries were made of, as they are settled.
+/// Records whose entries could be neither delivered nor put on record.
 #[derive(Default)]
-struct Claims(Mutex<Vec<(Place, Fate)>>);
+struct Lost(Mutex<Vec<Place>>);
 
-impl Claims {
-    fn take(&self) -> Vec<(Place, Fate)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+impl Lost {
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Keeper {
     pub(super) disk: Option<Disk>,
     /// What is there was written by a newer agent, and stays as it is.
     pub(super) refused: bool,
-    claims: Arc<Claims>,
+    lost: Arc<Lost>,
     /// Entries of a kept lane that are appended and not synced.
     pub(super) unsynced: Vec<Entry>,
     /// Receipts of pushes that wait for the sync.
@@ -80,7 +80,7 @@ impl Keeper {
             open,
             disk: None,
             refused: false,
-            claims: Arc::default(),
+            lost: Arc::default(),
             unsynced: Vec::new(),
             promised: Vec::new(),
             again: Vec::new(),
@@ -103,7 +103,7 @@ impl Keeper {
 
     /// Does what is to be done now. Returns when something is due, if nothing wakes it before.
     pub(super) fn turn(&mut self, now: Instant) -> Option<Instant> {
-        self.settle();
+        self.again.append(&mut self.lost.places());
         if self.resumes.is_none_or(|at| now >= at) {
             self.resumes = None;
             match self.write(now) {
@@ -246,6 +246,7 @@ impl Keeper {
     fn hand_out(&mut self, record: Record) {
         let Record { place, time_ms, payload } = record;
         let events = place.next.event - place.mark.event;
+        let claim = self.claim(place);
         let give_up = |reason| {
             self.queue.counters.queued.fetch_sub(events, Relaxed);
             self.queue.counters.drop_events(reason, events);
@@ -255,8 +256,7 @@ impl Keeper {
         } else {
             match decode::decode(Bytes::from(payload)) {
                 Ok(batch) if batch.events.len() as u64 == events => {
-                    let receipt = Some(self.claim(place));
-                    let mut entry = Entry::new(Piece::whole(Arc::new(batch)), receipt);
+                    let mut entry = Entry::new(Piece::whole(Arc::new(batch)), claim);
                     (entry.time_ms, entry.way, entry.on_disk) = (time_ms, self.way, true);
                     self.queue.counters.queued_bytes.fetch_add(entry.bytes as u64, Relaxed);
                     self.queue.with(self.way, |lane| lane.hand_out(entry));
@@ -266,30 +266,23 @@ impl Keeper {
                 Ok(_) | Err(_) => give_up("undecodable"),
             }
         }
-        self.claims.0.lock().unwrap_or_else(PoisonError::into_inner).push((place, Fate::Rejected));
+        claim.into_iter().for_each(|claim| claim.resolve(Fate::Rejected));
     }
 
-    /// A receipt that settles a record.
-    pub(super) fn claim(&self, place: Place) -> Receipt {
-        let (claims, signal) = (Arc::clone(&self.claims), self.queue.signal.clone());
-        Receipt::new(move |fate| {
-            claims.0.lock().unwrap_or_else(PoisonError::into_inner).push((place, fate));
-            signal.inspect(|signal| signal.wake());
-        })
-    }
-
-    /// What the output has settled since.
-    fn settle(&mut self) {
-        let settled = self.claims.take();
-        let Some(disk) = self.disk.as_mut().filter(|_| !settled.is_empty()) else { return };
-        for (place, fate) in settled {
+    /// A receipt that settles a record of the disk.
+    pub(super) fn claim(&self, place: Place) -> Option<Receipt> {
+        let settled = Arc::clone(self.disk.as_ref()?.settled());
+        let (lost, signal) = (Arc::clone(&self.lost), self.queue.signal.clone());
+        Some(Receipt::new(move |fate| {
             match fate {
-                Fate::Delivered | Fate::Rejected => disk.settle(&place),
-                Fate::Lost => self.again.push(place),
+                Fate::Delivered | Fate::Rejected => {
+                    // What cannot be noted is sent twice after a crash, and no more.
+                    let _best_effort = settled.settle(&place);
+                }
+                Fate::Lost => lost.places().push(place),
             }
-        }
-        // What cannot be noted is sent twice after a crash, and no more.
-        let _best_effort = disk.note();
+            signal.inspect(|signal| signal.wake());
+        }))
     }
 
     /// What could be neither delivered nor put on record is queued once more, at the end.
@@ -310,7 +303,7 @@ impl Keeper {
                 disk.sync()?;
             }
             self.again.pop();
-            disk.settle(&place);
+            let _as_above = disk.settled().settle(&place);
         }
         Ok(())
     }
@@ -337,7 +330,7 @@ impl Keeper {
 
     /// At the end: everything that only this agent knows goes to disk.
     pub(super) fn finish(mut self) {
-        self.settle();
+        self.again.append(&mut self.lost.places());
         let outcome = self.last_words();
         if let Err(error) = outcome {
             tracing::error!(%error, lane = self.way.word(), "the queue's last entries are not on disk");

@@ -88,7 +88,7 @@ impl Keeper {
         let room = self.queue.bounds().limits.direct / 2;
         let fits = self.queue.with(self.way, |lane| lane.ready_bytes + entry.bytes <= room);
         if fits && self.disk.as_mut().is_some_and(|disk| disk.skip(&place)) {
-            (entry.receipt, entry.on_disk) = (Some(self.claim(place)), true);
+            (entry.receipt, entry.on_disk) = (self.claim(place), true);
             self.queue.with(self.way, |lane| {
                 lane.writing -= 1;
                 lane.hand_out(entry);

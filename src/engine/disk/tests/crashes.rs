@@ -40,12 +40,7 @@ impl Run {
             0..=5 => self.append(),
             6 | 7 => self.sync(),
             8..=10 => self.read.extend(self.disk.read().ok().flatten()),
-            11..=13 => self.settle(),
-            14 => {
-                // A failed overwrite may have damaged it: then `position` counts.
-                let noted = self.disk.note().is_ok();
-                self.model.noted = if noted { self.settled_prefix() } else { BTreeSet::new() };
-            }
+            11..=14 => self.settle(),
             _ => {
                 if self.disk.save().is_ok() {
                     self.model.never_again = self.settled_prefix();
@@ -110,13 +105,15 @@ impl Run {
         }
         let at = self.dice.roll(self.read.len().min(4));
         let record = self.read.remove(at);
-        self.disk.settle(&record.place);
+        let noted = self.disk.settled.settle(&record.place).is_ok();
         self.model.over.insert(id_of(&record));
+        // A failed overwrite may have damaged it: then `position` counts.
+        self.model.noted = if noted { self.settled_prefix() } else { BTreeSet::new() };
     }
 
     /// What is before the position.
     fn settled_prefix(&self) -> BTreeSet<u64> {
-        let settled = self.disk.settled.number;
+        let settled = self.disk.settled.until().number;
         let before = self.model.places.iter().filter(|(_, place)| place.mark.number < settled);
         before.map(|(id, _)| *id).filter(|id| self.model.over.contains(id)).collect()
     }
@@ -169,9 +166,9 @@ fn judge(left: &Simulated, model: Model, powered: bool, only_synced: bool, seed:
     while let Some(record) = disk.read().unwrap() {
         found.push(id_of(&record));
         places.insert(id_of(&record), record.place);
-        disk.settle(&record.place);
+        disk.settled.pass(record.place.mark, record.place.next);
     }
-    assert_eq!(disk.settled, disk.next, "seed {seed}: all of it can be settled");
+    assert_eq!(disk.settled.until(), disk.next, "seed {seed}: all of it can be settled");
     let what = format!("seed {seed}, {}", if powered { "power" } else { "kill" });
     let once: BTreeSet<u64> = found.iter().copied().collect();
     assert!(once.len() == found.len() && found.is_sorted(), "{what}: {found:?}");

@@ -18,9 +18,8 @@ fn queue() -> Simulated {
     }
     disk.sync().unwrap();
     for record in &read_all(&mut disk)[..4] {
-        disk.settle(&record.place);
+        disk.settled.settle(&record.place).unwrap();
     }
-    disk.note().unwrap();
     disk.save().unwrap();
     folder
 }

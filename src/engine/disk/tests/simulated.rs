@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::super::Folder;
+use super::super::{Folder, Overwrite};
 
 /// Deterministic numbers (splitmix64, Steele et al. 2014).
 #[derive(Clone)]
@@ -275,6 +275,11 @@ impl Folder for Simulated {
             (.., true) => Err(io::Error::other("a write failed")),
             _ => Ok(()),
         }
+    }
+
+    fn overwrites(&mut self, name: &str) -> io::Result<Overwrite> {
+        let (mut folder, name) = (self.clone(), name.to_owned());
+        Ok(Box::new(move |bytes| folder.write(&name, 0, bytes)))
     }
 
     fn truncate(&mut self, name: &str, size: u64) -> io::Result<()> {

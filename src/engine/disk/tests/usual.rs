@@ -20,7 +20,7 @@ fn records_are_read_in_order_and_after_a_restart_from_the_first_that_is_not_sett
     let records = read_all(&mut disk);
     assert_eq!(ids(&records), (0..50).collect::<Vec<_>>());
     for record in records[..20].iter().rev().chain(&records[21..30]) {
-        disk.settle(&record.place);
+        disk.settled.settle(&record.place).unwrap();
     }
     disk.save().unwrap();
     drop(disk);
@@ -40,7 +40,7 @@ fn settled_segments_are_removed_and_the_folder_stays_within_its_limit() {
         append(&mut disk, id, 100, 1).unwrap();
         let record = disk.read().unwrap().unwrap();
         assert_eq!(id_of(&record), id);
-        disk.settle(&record.place);
+        disk.settled.settle(&record.place).unwrap();
         if disk.is_unsaved() && id % 10 == 0 {
             disk.sync().unwrap();
             disk.save().unwrap();
@@ -66,7 +66,7 @@ fn a_full_queue_says_so_and_takes_more_when_the_oldest_segment_is_given_up() {
     append(&mut disk, appended, 200, 3).unwrap();
     let left = read_all(&mut disk);
     assert_eq!(left.len() as u64 + dropped / 3 + 1, appended + 1, "each is counted once");
-    disk.settle(&first.place); // late, and of no consequence
+    disk.settled.settle(&first.place).unwrap(); // late, and of no consequence
     assert_eq!(*ids(&left).last().unwrap(), appended);
     while disk.drop_oldest().unwrap() + disk.bytes() > 0 {}
     append(&mut disk, 7, 10, 1).unwrap();
@@ -155,8 +155,7 @@ fn files_of_a_newer_agent_are_refused_and_not_touched() {
     }
     disk.sync().unwrap();
     let record = disk.read().unwrap().unwrap();
-    disk.settle(&record.place);
-    disk.note().unwrap();
+    disk.settled.settle(&record.place).unwrap();
     disk.save().unwrap();
     for (name, content) in folder.everything() {
         let newer = folder.copy();

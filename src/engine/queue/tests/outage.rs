@@ -23,6 +23,9 @@ fn what_nobody_can_read_again_is_on_disk_at_once_and_survives_an_agent_that_is_k
     assert_eq!(second.deliver(), ["one", "two"]);
     second.balances();
     assert_eq!(first.settle(taken, Fate::Delivered), "one");
+    // At once, whatever keeps the disk thread busy.
+    let killed = Folders { kept: folders.kept.killed(), direct: folders.direct.killed() };
+    assert_eq!(rig(&killed, &options(WhenFull::Block)).deliver(), ["two"]);
     assert_eq!(first.deliver(), ["two"]);
     first.turn();
     let killed = Folders { kept: folders.kept.killed(), direct: folders.direct.killed() };
