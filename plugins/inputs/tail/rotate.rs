@@ -233,7 +233,10 @@ impl Loop {
         self.identify(id);
         self.files.moved(id, path.to_owned());
         self.watch_file(path, id);
-        self.enqueue(id);
+        // Not one that is closed and read to its end: logrotate moves all its old files on, and they stay closed.
+        if self.files.get(id).is_some_and(|file| file.file.is_some() || file.unread() > 0) {
+            self.enqueue(id);
+        }
     }
 }
 

@@ -266,7 +266,9 @@ impl Keeper {
                 Ok(_) | Err(_) => give_up("undecodable"),
             }
         }
-        claim.into_iter().for_each(|claim| claim.resolve(Fate::Rejected));
+        if let Some(claim) = claim {
+            claim.resolve(Fate::Rejected);
+        }
     }
 
     /// A receipt that settles a record of the disk.

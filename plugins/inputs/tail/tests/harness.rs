@@ -80,6 +80,16 @@ impl Place {
         fs::rename(&aside, self.path(new)).unwrap();
     }
 
+    /// Descriptors of this process on files whose name begins so, deleted ones too.
+    pub(super) fn held(&self, name: &str) -> usize {
+        let wanted = self.path(name).display().to_string();
+        let held = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
+            fs::read_link(entry.path())
+                .is_ok_and(|path| path.display().to_string().starts_with(&wanted))
+        });
+        held.count()
+    }
+
     pub(super) fn remove(&self, name: &str) {
         fs::remove_file(self.path(name)).unwrap();
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use sentinel_contract::Fate;
 
 use super::harness::{Place, expected, numbered, resolve, text, until};
+use super::steps::Steps;
 
 const BEGINNING: &str = "start = \"beginning\"";
 
@@ -224,6 +225,37 @@ async fn what_is_lost_after_copytruncate_is_read_again_from_the_copy() {
 }
 
 #[tokio::test]
+async fn old_files_stay_closed_when_logrotate_moves_them_on() {
+    let place = Place::new();
+    place.append("a.log", "0\n");
+    let mut steps = Steps::new(&place, "a.log", BEGINNING);
+    assert_eq!(steps.look().await, ["a.log: 0"]);
+    let rotate = |files: usize| {
+        for file in (1..files).rev() {
+            place.rename(&format!("a.log.{file}"), &format!("a.log.{}", file + 1));
+        }
+        place.rename("a.log", "a.log.1");
+        place.append("a.log", format!("{files}\n"));
+    };
+    for files in 1..8 {
+        rotate(files);
+        assert_eq!(steps.look().await, [format!("a.log: {files}")]);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while place.held("a.log") > 1 {
+        assert!(std::time::Instant::now() < deadline, "they are closed once they are quiet");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        steps.poll().await;
+    }
+    rotate(8);
+    assert_eq!(steps.notified().await, ["a.log: 8"]);
+    assert_eq!(place.held("a.log"), 2, "the file and the one that it was");
+    // Moved on and closed it is followed all the same.
+    place.append("a.log.5", "late\n");
+    assert_eq!(steps.look().await, ["a.log: late"]);
+}
+
+#[tokio::test]
 async fn a_deleted_file_is_read_to_its_end_and_then_closed() {
     let place = Place::new();
     place.append("a.log", numbered(0..5));
@@ -238,14 +270,7 @@ async fn a_deleted_file_is_read_to_its_end_and_then_closed() {
     let mut lines = expected(5..9);
     lines.push("last".to_owned());
     assert_eq!(agent.lines(5).await, lines);
-    let own = place.path("").display().to_string();
-    until("the deleted file is closed", || {
-        !fs::read_dir("/proc/self/fd").unwrap().flatten().any(|entry| {
-            fs::read_link(entry.path())
-                .is_ok_and(|path| path.display().to_string().starts_with(&format!("{own}a.log")))
-        })
-    })
-    .await;
+    until("the deleted file is closed", || place.held("a.log") == 0).await;
     place.append("a.log", "new\n");
     assert_eq!(agent.lines(1).await, ["new"]);
     agent.finish().await;
