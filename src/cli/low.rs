@@ -10,7 +10,8 @@ pub(crate) fn lower_priority(what: &str) {
     let _whole_process = what; // elsewhere it would slow down all of the agent
 }
 
-/// Gives memory that was used once back to the system: what was read in passing is not to count as the agent's for ever.
+/// Gives memory that was used once back to the system: what a training, a burst or the reading of the past took lies between what
+/// stays, and is not to count as the agent's until the next one (`tests/bench/run models`).
 #[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]

@@ -21,7 +21,7 @@ use sentinel_history::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::low::lower_priority;
+use super::low::{give_back_memory, lower_priority};
 use super::reload::{Watch, reload};
 use super::{EXIT_CONFIG, Options, backfill, complain, paths};
 
@@ -94,7 +94,7 @@ async fn serve(
     let history = Arc::clone(&shared.history);
     let mut running = pipeline::start(&plan, &shared)?;
     let watch_host = tokio::spawn(pressure::watch(shared.pressure.clone()));
-    let watch_bursts = tokio::spawn(burst::watch(Arc::clone(&running.telemetry), give_back));
+    let watch_bursts = tokio::spawn(burst::watch(Arc::clone(&running.telemetry), give_back_memory));
     let page_stop = CancellationToken::new();
     let control_stop = CancellationToken::new();
     let shown = past.as_ref().map(backfill::Job::shown).unwrap_or_default();
@@ -237,7 +237,8 @@ pub(super) fn end_incidents_of_the_gone(plan: &Plan, history: &dyn History, desk
 
 /// The training thread: it takes only what others leave.
 pub(super) fn trainer(pressure: &Pressure) -> anyhow::Result<Trainer> {
-    let (trainer, work) = Trainer::new(pressure.clone(), || lower_priority("training"), give_back);
+    let (trainer, work) =
+        Trainer::new(pressure.clone(), || lower_priority("training"), give_back_memory);
     std::thread::Builder::new().name("training".to_owned()).spawn(work)?;
     Ok(trainer)
 }
@@ -252,16 +253,5 @@ fn bound_arenas() {
     // SAFETY: mallopt only sets a parameter of the allocator.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
-
-/// Free memory goes back to the system, after a training and after a burst: a training frees megabytes that lie between what stays, and glibc would keep them until
-/// the next one (`tests/bench/run models`).
-#[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
-fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim touches free memory only, under the allocator's own lock.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

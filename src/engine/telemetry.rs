@@ -222,10 +222,9 @@ impl Telemetry {
         self.memory.iter().map(read).sum()
     }
 
-    /// The most bytes in use since the last call; those in use now; those there are.
-    pub(crate) fn memory_since_last(&self) -> (usize, usize, usize) {
-        let highest = self.memory_of(Memory::peak_since_last);
-        (highest, self.memory_of(Memory::used), self.memory_of(Memory::capacity))
+    /// The most bytes in use since the last call; those in use now.
+    pub(crate) fn memory_since_last(&self) -> (usize, usize) {
+        (self.memory_of(Memory::peak_since_last), self.memory_of(Memory::used))
     }
 
     /// Whether somebody looked at the detectors in the last half minute.

@@ -10,6 +10,7 @@ use sentinel_contract::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{log_batch, until};
+use crate::burst::BURST;
 use crate::config::Role;
 use crate::dead_letters::DeadLetters;
 use crate::filter::Filter;
@@ -138,7 +139,7 @@ async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way(
 
 #[tokio::test(start_paused = true)]
 async fn memory_is_given_back_once_after_each_burst_and_not_in_the_middle_of_one() {
-    let (patient, prompt) = (Memory::new(750), Memory::new(250));
+    let (patient, prompt) = (Memory::new(6 * BURST), Memory::new(2 * BURST));
     let budgets = vec![patient.clone(), prompt.clone()];
     let telemetry = Telemetry::new("h".into(), budgets, Pressure::default());
     let calls = Arc::new(AtomicUsize::new(0));
@@ -148,10 +149,10 @@ async fn memory_is_given_back_once_after_each_burst_and_not_in_the_middle_of_one
     };
     let task = tokio::spawn(crate::burst::watch(telemetry, give_back));
     let look = || tokio::time::sleep(Duration::from_secs(11));
-    drop(patient.try_acquire(450));
+    drop(patient.try_acquire(BURST));
     look().await;
     assert_eq!(calls.load(Ordering::Relaxed), 0, "no burst yet");
-    let held = patient.try_acquire(600);
+    let held = patient.try_acquire(4 * BURST);
     look().await;
     assert_eq!(calls.load(Ordering::Relaxed), 0, "in the middle");
     drop(held);
@@ -159,8 +160,8 @@ async fn memory_is_given_back_once_after_each_burst_and_not_in_the_middle_of_one
         look().await;
         assert_eq!(calls.load(Ordering::Relaxed), 1);
     }
-    let kept = prompt.try_acquire(200); // by a queue whose disk part takes the rest
-    drop(patient.try_acquire(600)); // came and went between two looks
+    let kept = prompt.try_acquire(BURST); // by a queue whose disk part takes the rest
+    drop(patient.try_acquire(4 * BURST)); // came and went between two looks
     look().await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     drop(kept);
