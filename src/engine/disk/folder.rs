@@ -37,7 +37,7 @@ pub(crate) trait Folder: Send {
     fn remove(&mut self, name: &str) -> io::Result<()>;
 }
 
-/// Files kept open: the one that is written, the one that is read, and `recent`.
+/// Files kept open: the one that is written, the one that is read, and what is replaced now and then.
 const OPEN: usize = 4;
 
 /// A real folder.
@@ -64,14 +64,18 @@ impl RealFolder {
         let at = match self.open.iter().position(|(open, _)| open == name) {
             Some(at) => at,
             None => {
-                let path = self.path.join(name);
-                let file = OpenOptions::new().read(true).write(true).open(&path);
-                // On a folder that cannot be written what is there can still be read and delivered.
-                let file = file.or_else(|_| File::open(&path))?;
+                let file = self.opened(name)?;
                 self.keep(name, file)
             }
         };
         Ok(&self.open[at].1)
+    }
+
+    fn opened(&self, name: &str) -> io::Result<File> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        // On a folder that cannot be written what is there can still be read and delivered.
+        file.or_else(|_| File::open(&path))
     }
 
     fn keep(&mut self, name: &str, file: File) -> usize {
@@ -125,7 +129,8 @@ impl Folder for RealFolder {
     }
 
     fn overwrites(&mut self, name: &str) -> io::Result<Overwrite> {
-        let file = self.file(name)?.try_clone()?;
+        self.forget(name);
+        let file = self.opened(name)?;
         Ok(Box::new(move |bytes| file.write_all_at(bytes, 0)))
     }
 
