@@ -233,8 +233,16 @@ impl Loop {
         self.identify(id);
         self.files.moved(id, path.to_owned());
         self.watch_file(path, id);
+        let Some(file) = self.files.get_mut(id) else { return };
         // Not one that is closed and read to its end: logrotate moves all its old files on, and they stay closed.
-        if self.files.get(id).is_some_and(|file| file.file.is_some() || file.unread() > 0) {
+        let is_read = fs::metadata(path).is_ok_and(|meta| {
+            let same = Inode::of(&meta) == file.inode;
+            if same {
+                file.size = meta.len();
+            }
+            same && meta.len() == file.read.offset
+        });
+        if file.file.is_some() || !is_read {
             self.enqueue(id);
         }
     }

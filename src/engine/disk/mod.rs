@@ -123,8 +123,6 @@ pub(crate) struct Disk {
     void_from: Option<u64>,
     cursor: Cursor,
     settled: Arc<Settled>,
-    /// It is noted in `recent`, which is there.
-    notes: bool,
     saved: u64,
     lost: u64,
     quarantined: u64,

@@ -46,7 +46,6 @@ impl Disk {
             void_from: None,
             cursor: Cursor::default(),
             settled: Arc::default(),
-            notes: false,
             saved: 0,
             lost: 0,
             quarantined: 0,
@@ -165,11 +164,9 @@ impl Disk {
         for name in names {
             let _clean_files_cost_nothing = self.folder.sync(&name);
         }
-        if self.folder.size(RECENT).is_err() {
-            let _room_for_a_full_disk = self.note();
-        } else if let Ok(recent) = self.folder.overwrites(RECENT) {
-            self.settled.note_in(recent);
-            self.notes = true;
+        let is_new = self.folder.size(RECENT).is_err();
+        if self.find_recent().is_ok() && is_new {
+            let _room_for_a_full_disk = self.settled.note();
         }
         let _as_above = self.folder.sync_names();
     }

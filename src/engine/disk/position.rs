@@ -25,23 +25,18 @@ impl Disk {
         self.saved < self.settled.until().number
     }
 
-    /// Notes what is settled; makes the file for that when it is not there.
-    pub(crate) fn note(&mut self) -> io::Result<()> {
-        if !self.notes {
-            if self.folder.size(RECENT).is_err() {
-                self.folder.create(RECENT)?;
-            }
-            self.settled.note_in(self.folder.overwrites(RECENT)?);
-            self.notes = true;
+    /// Finds the file that `recent` is now, or makes it: people remove files, and change who may write them.
+    pub(super) fn find_recent(&mut self) -> io::Result<()> {
+        if self.folder.size(RECENT).is_err() {
+            self.folder.create(RECENT)?;
         }
-        self.settled.note()
+        self.settled.note_in(self.folder.overwrites(RECENT)?);
+        Ok(())
     }
 
     /// Brings the position to disk, and then removes the segments before it.
     pub(crate) fn save(&mut self) -> io::Result<()> {
-        if !self.notes {
-            let _there_was_no_room_and_may_be_now = self.note();
-        }
+        let _best_effort = self.find_recent();
         let settled = self.settled.until();
         if let Err(error) = self.replace_position(settled) {
             // A full disk has no room for a new file, and must be emptied all the same: 28 bytes of one sector are
@@ -68,21 +63,25 @@ impl Disk {
         self.folder.sync_names()
     }
 
-    /// Gives up the oldest segment to make room. Returns how many of its events nobody had read.
-    pub(crate) fn drop_oldest(&mut self) -> io::Result<u64> {
-        let Some(oldest) = self.segments.front() else { return Ok(0) };
+    /// Gives up the oldest segment to make room. Returns how many of its events nobody had read: they are gone, also when
+    /// the disk then fails.
+    pub(crate) fn drop_oldest(&mut self) -> (u64, io::Result<()>) {
+        let Some(oldest) = self.segments.front() else { return (0, Ok(())) };
         let end = self.segments.get(1).map_or(self.next, |next| next.first);
         let name = oldest.name();
         let unread = end.event.saturating_sub(self.cursor.mark.event);
         self.forget_until(end);
-        self.save()?;
-        // `save` keeps the last segment, which may be the one that is given up.
+        (unread, self.save().and_then(|()| self.remove_first(&name)))
+    }
+
+    /// [`Disk::save`] keeps the last segment, which may be the one that is given up.
+    fn remove_first(&mut self, name: &str) -> io::Result<()> {
         if self.segments.front().is_some_and(|first| first.name() == name) {
             self.writing = false;
-            self.folder.remove(&name)?;
+            self.folder.remove(name)?;
             self.segments.pop_front();
         }
-        Ok(unread)
+        Ok(())
     }
 
     /// Neither reader nor position stay before `end`.

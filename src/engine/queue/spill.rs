@@ -10,7 +10,7 @@ use super::keeper::{Keeper, STALLED};
 use super::lane::Lane;
 use super::{Entry, Way, WhenFull, encode};
 use crate::clock::now_ms;
-use crate::disk::{AppendError, Disk, Place, RECORD_HEAD};
+use crate::disk::{AppendError, Place, RECORD_HEAD};
 
 impl Keeper {
     /// Entries that wait go to disk: direct ones all, kept ones when it is time.
@@ -135,10 +135,11 @@ impl Keeper {
             }
             (WhenFull::DropOldest, _) | (WhenFull::Block, Way::Direct) => {
                 self.put_back(entry);
-                let dropped = self.on_disk(Disk::drop_oldest)?;
+                let Some(disk) = self.disk.as_mut() else { return Ok(true) };
+                let (dropped, outcome) = disk.drop_oldest();
                 self.queue.counters.queued.fetch_sub(dropped, Relaxed);
                 self.queue.counters.drop_events("queue_full", dropped);
-                Ok(true)
+                outcome.map(|()| true)
             }
         }
     }

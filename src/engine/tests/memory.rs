@@ -160,7 +160,7 @@ async fn memory_is_given_back_once_after_each_burst_and_not_in_the_middle_of_one
         look().await;
         assert_eq!(calls.load(Ordering::Relaxed), 1);
     }
-    let kept = prompt.try_acquire(BURST); // by a queue whose disk part takes the rest
+    let kept = prompt.try_acquire(2 * BURST); // by a queue whose disk part takes the rest
     drop(patient.try_acquire(4 * BURST)); // came and went between two looks
     look().await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);

@@ -256,6 +256,24 @@ async fn old_files_stay_closed_when_logrotate_moves_them_on() {
 }
 
 #[tokio::test]
+async fn what_grew_while_it_was_closed_and_then_moved_is_read_at_once() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    place.append("b.log", "two\n");
+    let mut steps = Steps::new(&place, "*.log", &format!("{BEGINNING}\nmax_open_files = 1"));
+    let mut lines = steps.look().await;
+    lines.sort();
+    assert_eq!(lines, ["a.log: one", "b.log: two"]);
+    place.append("b.log", "three\n"); // now it is the one that is open
+    assert_eq!(steps.look().await, ["b.log: three"]);
+    assert_eq!(place.held("a.log"), 0);
+    place.append("a.log", "last\n");
+    steps.tail.follow_changes();
+    place.rename("a.log", "a.log.1"); // between a look and the read after it
+    assert_eq!(steps.read_ready().await, ["a.log: last"]);
+}
+
+#[tokio::test]
 async fn a_deleted_file_is_read_to_its_end_and_then_closed() {
     let place = Place::new();
     place.append("a.log", numbered(0..5));

@@ -79,7 +79,8 @@ impl Steps {
         self.read_ready().await
     }
 
-    async fn read_ready(&mut self) -> Vec<String> {
+    /// Reads what was found before, as when files change between a look and the reading.
+    pub(super) async fn read_ready(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(id) = self.tail.ready.pop_front() {
             self.tail.read(id).await;

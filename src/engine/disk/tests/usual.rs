@@ -61,14 +61,18 @@ fn a_full_queue_says_so_and_takes_more_when_the_oldest_segment_is_given_up() {
     assert!(matches!(append(&mut disk, 0, 200, 3), Err(AppendError::Full)));
     assert!(disk.bytes() <= LIMITS.bytes);
     let first = disk.read().unwrap().unwrap();
-    let dropped = disk.drop_oldest().unwrap();
+    folder.fail_one_in(1, 1);
+    let (dropped, failed) = disk.drop_oldest();
+    assert!(dropped > 0 && failed.is_err(), "counted, whatever the disk does");
+    folder.fail_one_in(0, 1);
+    assert!(matches!(disk.drop_oldest(), (0, Ok(()))), "and once");
     assert_eq!(dropped % 3, 0);
     append(&mut disk, appended, 200, 3).unwrap();
     let left = read_all(&mut disk);
     assert_eq!(left.len() as u64 + dropped / 3 + 1, appended + 1, "each is counted once");
     disk.settled.settle(&first.place).unwrap(); // late, and of no consequence
     assert_eq!(*ids(&left).last().unwrap(), appended);
-    while disk.drop_oldest().unwrap() + disk.bytes() > 0 {}
+    while disk.drop_oldest().0 + disk.bytes() > 0 {}
     append(&mut disk, 7, 10, 1).unwrap();
     assert_eq!(ids(&read_all(&mut disk)), [7], "an emptied queue goes on");
 }
@@ -144,6 +148,22 @@ fn a_record_that_is_held_in_memory_is_passed_over_and_can_be_read_again() {
     for (id, place) in [(0, &first), (1, &second), (2, &third)] {
         assert_eq!(id_of(&disk.read_again(place).unwrap().unwrap()), id);
     }
+}
+
+#[test]
+fn a_recent_position_that_somebody_removed_is_made_anew() {
+    let mut folder = Simulated::default();
+    let mut disk = open(&folder, false);
+    for id in 0..5 {
+        append(&mut disk, id, 10, 1).unwrap();
+    }
+    let records = read_all(&mut disk);
+    disk.settled.settle(&records[0].place).unwrap();
+    folder.remove("recent").unwrap();
+    assert!(disk.settled.settle(&records[1].place).is_err());
+    disk.save().unwrap();
+    disk.settled.settle(&records[2].place).unwrap();
+    assert_eq!(ids(&read_all(&mut open(&folder.killed(), false))), [3, 4]);
 }
 
 #[test]
