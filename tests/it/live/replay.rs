@@ -192,7 +192,10 @@ fn what_the_agent_found_live_is_what_a_replay_of_its_log_finds() {
         changes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let incidents: Vec<Value> = live().into_iter().filter(|one| one["state"].is_string()).collect();
     let untrained = incidents.iter().any(|one| one["coverage"]["trained_frames"] == 0);
-    assert!(!untrained, "the live agent put its training off: this host is pressed (/proc/pressure)");
+    assert!(
+        !untrained,
+        "the live agent put its training off: this host is pressed (/proc/pressure)"
+    );
     assert_eq!(incidents, replayed);
 
     let overall =
