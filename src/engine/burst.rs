@@ -3,7 +3,7 @@
 //! An allocator keeps what was freed for the next time: after an outage an agent would hold for days what its queues
 //! held for a minute. How memory is given back is the binary's business; this only says when: more than a mebibyte of the
 //! budget was in use, and no more than half of that is now. An agent under a load that never pauses keeps what it
-//! has; one that pauses pays a few milliseconds of page faults in ten seconds. A log of 221 MB through a backend that was
+//! has; one that pauses pays page faults for what it takes again, once in ten seconds at most. A log of 221 MB through a backend that was
 //! away for 15 s left the agent at 41 MB of resident memory, and at 14 MB after this.
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use super::format::Mark;
 /// Overwrites the beginning of a file, from any thread, beside its folder.
 pub(crate) type Overwrite = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 
-/// The position of a queue's end users.
+/// How far a queue is settled: all before a mark, and what is settled beyond it.
 #[derive(Default)]
 pub(crate) struct Settled(Mutex<Inner>);
 
