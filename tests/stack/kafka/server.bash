@@ -13,9 +13,10 @@ readonly kafka_ports=5
 kafka_java() { # FOLDER OPTION-OR-CLASS...: sets `command`
     local classes=-XX:SharedArchiveFile=$1/classes.jsa
     [[ ! ${KAFKA_CLASSES:-} ]] || classes=-XX:ArchiveClassesAtExit=$KAFKA_CLASSES
+    local logger=-Dorg.slf4j.simpleLogger
     command=(java "$classes" -Xlog:disable -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-        -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.showDateTime=true
-        '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS' -cp "$(realpath "$1/libs")/*" "${@:2}")
+        "$logger.defaultLogLevel=warn" "$logger.log.kafka.server.KafkaRaftServer=info"
+        "$logger.showDateTime=true" "$logger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS" -cp "$(realpath "$1/libs")/*" "${@:2}")
 }
 
 # An authority of our own, and what it signs. Once for a folder: clients may hold on to it.
@@ -89,6 +90,9 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 # back-dated messages are test input
 log.retention.ms=-1
+# after a kill -9 it may not come back before its old session is over (9 s by default)
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # or a third of its memory is set aside for it
 log.cleaner.dedupe.buffer.size=4194304
 CONF
@@ -109,13 +113,10 @@ kafka_format() {
     "${command[@]}" >>"$dir/kafka.log" 2>&1
 }
 
-# A Metadata request (version 1, for no topic) is answered with the number of brokers: one, as soon as it takes part.
-kafka_answers() { # PORT
-    local answer
-    exec 3<>"/dev/tcp/127.0.0.1/$1" || return
-    printf '\0\0\0\x0e\0\x03\0\x01\0\0\0\0\xff\xff\0\0\0\0' >&3
-    answer=$(timeout 5 head -c 12 <&3 | od -An -v -tx1 | tr -d ' \n')
-    [[ ${answer:16} == 00000001 ]]
+# It says so when every listener is open and the controller has let it in: it answers on the first port before that, and still
+# ends when another is taken.
+kafka_started() { # BYTES: the length of its log before this start
+    [[ $(tail -c "+$(($1 + 1))" "$dir/kafka.log") == *'Kafka Server started'* ]]
 }
 kafka_says() { # PORT
     printf '%s\n' "url=127.0.0.1:$1" "sasl=127.0.0.1:$(($1 + 1))" "ssl=127.0.0.1:$(($1 + 2))" "expired=127.0.0.1:$(($1 + 3))" \
