@@ -1,11 +1,12 @@
 //! What the engine and the plugins agree on. One page a file; depends on no other package of ours.
 //!
-//! Read in this order: what flows ([`event`], [`incident`], [`evidence`], [`batch`]), what comes back ([`receipt`]), what bounds it
-//! ([`memory`], [`pressure`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the [`command`]s it may be given,
-//! [`output`]), and the handles a plugin
-//! is given ([`context`], [`history`], [`trainer`], [`desk`], [`telemetry`]).
+//! Read in this order: what flows ([`event`] and its [`level`], [`incident`], [`evidence`], [`batch`]), what comes back
+//! ([`receipt`]), what bounds it ([`memory`], [`pressure`]), what a plugin is ([`plugin`], [`input`], [`processor`] and the
+//! [`command`]s it may be given, [`output`]), and the handles a plugin is given ([`context`], [`history`], [`trainer`], [`desk`], [`telemetry`]).
 
 pub mod event;
+
+pub mod level;
 
 pub mod incident;
 
@@ -54,6 +55,7 @@ pub use event::{Field, Fields, Kind, Labels, Log, Metric, Name, Series, Value};
 pub use evidence::Evidence;
 pub use incident::Incident;
 pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
+pub use level::Level;
 pub use memory::{Memory, Permit};
 pub use output::{Output, Piece, WriteError};
 pub use plugin::{Cause, ConfigError, Entry, Plugin};

@@ -5,10 +5,9 @@
 //! [client 72.15.99.187:53432] message`; 2.2 has neither module nor pid (ErrorLogFormat in the manual).
 
 use memchr::{memchr, memmem};
-use sentinel_contract::{Field, Name, Value};
+use sentinel_contract::{Field, Level, Name, Value};
 
 use super::Found;
-use super::level::Level;
 use super::time::{Civil, CivilClock, SECOND, Stamp, clock, digits, fraction_unit, month};
 
 /// What nginx appends to a message, in its order.

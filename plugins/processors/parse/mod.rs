@@ -9,7 +9,6 @@ mod error_log;
 mod grok;
 mod json;
 mod layout;
-mod level;
 mod logfmt;
 mod names;
 mod pattern;
@@ -24,12 +23,12 @@ use std::collections::BTreeMap;
 
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::{
-    ConfigError, Context, Events, Field, Fields, Log, Plugin, Processor, Transform, Value,
+    ConfigError, Context, Events, Field, Fields, Level, Log, Plugin, Processor, Transform, Value,
+    level,
 };
 use serde::Deserialize;
 
 use layout::Layout;
-use level::Level;
 use names::Names;
 use pattern::Pattern;
 use stream::Streams;

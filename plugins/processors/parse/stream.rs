@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use sentinel_contract::Labels;
+use sentinel_contract::level::{LEVELS, Level};
 
-use super::level::{LEVELS, Level};
 use super::time::Stamp;
 
 /// Streams remembered; beyond this all are forgotten, which costs only a new start of each sequence.

@@ -5,10 +5,9 @@
 //! RFC 3339 time. 3164 has no year: the one that puts the time nearest to when the line was read is taken.
 
 use memchr::memchr;
-use sentinel_contract::{Field, Name, Value};
+use sentinel_contract::{Field, Level, Name, Value};
 
 use super::Found;
-use super::level::Level;
 use super::names::Names;
 use super::time::{Civil, CivilClock, Stamp, clock, digits, month};
 

@@ -5,25 +5,31 @@
 
 /// A severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub enum Level {
+    /// What a developer follows step by step.
     Trace,
+    /// For developers.
     Debug,
+    /// What is usual.
     Info,
+    /// Not wrong yet.
     Warn,
+    /// Something failed.
     Error,
+    /// The program cannot go on, or nobody should wait.
     Fatal,
 }
 
-/// How many there are.
-pub(super) const LEVELS: usize = 6;
+/// How many severities there are.
+pub const LEVELS: usize = 6;
 
 /// Fields in which programs write their severity, by how common they are.
-pub(super) const FIELDS: [&str; 7] =
+pub const FIELDS: [&str; 7] =
     ["level", "severity", "lvl", "levelname", "log_level", "loglevel", "log.level"];
 
 impl Level {
     /// The label's value.
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Level::Trace => "trace",
             Level::Debug => "debug",
@@ -35,7 +41,7 @@ impl Level {
     }
 
     /// A word, or a number in text.
-    pub(super) fn of_text(text: &[u8]) -> Option<Self> {
+    pub fn of_text(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let is =
             |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
@@ -60,7 +66,7 @@ impl Level {
     }
 
     /// Syslog's or bunyan's number.
-    pub(super) fn of_number(number: f64) -> Option<Self> {
+    pub fn of_number(number: f64) -> Option<Self> {
         let level = match number {
             n if n.fract() != 0.0 => return None,
             0.0..=2.0 => Level::Fatal,
