@@ -1,5 +1,8 @@
 //! Appends protobuf fields to a byte vector: what the hand-written encoders of the hot paths are made of.
-//! From the encoding page of the protobuf documentation. It checks nothing: goldens against prost do.
+//! From the encoding page of the protobuf documentation. It checks nothing: goldens against prost do. What others wrote
+//! is read by [`read`].
+
+pub mod read;
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -51,6 +54,12 @@ pub fn put_int(out: &mut Vec<u8>, field: u64, value: i64) {
 /// Appends a double.
 #[inline]
 pub fn put_double(out: &mut Vec<u8>, field: u64, value: f64) {
+    put_fixed64(out, field, value.to_bits());
+}
+
+/// Appends a number of eight bytes (fixed64).
+#[inline]
+pub fn put_fixed64(out: &mut Vec<u8>, field: u64, value: u64) {
     put_varint(out, field << 3 | FIXED64);
     out.extend_from_slice(&value.to_le_bytes());
 }
