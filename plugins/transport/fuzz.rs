@@ -42,7 +42,7 @@ fn export() -> Option<Export> {
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/corpus.rs"]
-mod corpus;
+pub(crate) mod corpus;
 
 #[cfg(test)]
 #[test]

@@ -1,8 +1,10 @@
-//! HTTP client with TLS, protobuf writing and compression, shared by both directions. Knows no plugin.
+//! HTTP client with TLS, payload formats, protobuf and compression, shared by both directions. Knows no plugin.
 
 pub mod compress;
 
 pub mod export;
+
+pub mod formats;
 
 pub mod http;
 

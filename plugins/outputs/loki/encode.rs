@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use sentinel_contract::{Cause, Log, Piece};
 use sentinel_transport::compress::shrink;
+use sentinel_transport::formats::names;
 use sentinel_transport::protobuf::{close, open, put_bytes};
 
 use super::entry::{LONGEST_LINE, incident_stream, put_entry, put_fields, repair};
-use super::labels;
 use super::streams::{Stream, Streams};
 use super::times::Given;
 
@@ -76,7 +76,9 @@ pub struct Encoder {
 impl Encoder {
     /// `keep`: the labels that name a stream; `fields`: parsed fields to attach.
     pub fn new(keep: Vec<String>, fields: &[String], host: Arc<str>) -> Self {
-        let fields = fields.iter().map(|field| (field.clone(), labels::clean(field))).collect();
+        let fields = fields.iter();
+        let fields =
+            fields.map(|field| (field.clone(), names::label(field).into_owned())).collect();
         Encoder::of(fields, Arc::new(Mutex::new(Streams::new(keep, host))))
     }
 

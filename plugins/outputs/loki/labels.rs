@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sentinel_contract::Labels;
+use sentinel_transport::formats::names;
 use sentinel_transport::protobuf::{field_len, put_bytes, put_head};
 
 /// Field `structuredMetadata` of an `EntryAdapter`.
@@ -19,12 +20,12 @@ pub(super) fn stream_name(labels: &Labels, keep: &[String], host: &str) -> Strin
     let kept = labels.iter().filter(|(name, _)| keep.iter().any(|keep| keep == name));
     let mut pairs = BTreeMap::new();
     for (name, value) in kept {
-        pairs.entry(clean(name)).or_insert(value);
+        pairs.entry(names::label(name)).or_insert(value);
     }
     if pairs.is_empty() {
-        pairs.insert("host".to_owned(), host); // Loki refuses a stream without labels
+        pairs.insert("host".into(), host); // Loki refuses a stream without labels
     }
-    render(pairs.iter().map(|(name, value)| (name.as_str(), *value)))
+    render(pairs.iter().map(|(name, value)| (&**name, *value)))
 }
 
 /// The name of a stream of exactly these labels, whose names are clean and sorted.
@@ -54,7 +55,7 @@ pub(super) fn render<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Str
 pub(super) fn metadata(labels: &Labels, keep: &[String]) -> Box<[u8]> {
     let mut out = Vec::new();
     for (name, value) in labels.iter().filter(|(name, _)| !keep.iter().any(|keep| keep == name)) {
-        put_metadata(&mut out, &clean(name), value);
+        put_metadata(&mut out, &names::label(name), value);
     }
     out.into()
 }
@@ -64,13 +65,6 @@ pub(super) fn put_metadata(out: &mut Vec<u8>, name: &str, value: &str) {
     put_head(out, METADATA, field_len(name.len()) + field_len(value.len()));
     put_bytes(out, 1, name.as_bytes());
     put_bytes(out, 2, value.as_bytes());
-}
-
-/// `[a-zA-Z_][a-zA-Z0-9_]*`: anything else becomes an underscore.
-pub(super) fn clean(name: &str) -> String {
-    let lead = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-    let good = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    lead.chars().chain(name.chars().map(good)).collect()
 }
 
 /// The labels of a stream's name as they are in it and in Loki's messages (Go's quoting); `None` for anything else.

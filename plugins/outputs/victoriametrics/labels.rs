@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use sentinel_contract::Series;
+use sentinel_transport::formats::names;
 use sentinel_transport::protobuf::{field_len, put_bytes, put_head};
 
 /// The label that holds the metric's name.
@@ -14,8 +15,8 @@ const LABELS: u64 = 1;
 
 /// The encoded `labels` fields of the series' `TimeSeries` message.
 pub(super) fn encode(series: &Series) -> Box<[u8]> {
-    let name = (Cow::Borrowed(NAME), clean(series.name(), true));
-    let labels = series.labels().iter().map(|(name, value)| (clean(name, false), value.into()));
+    let name = (Cow::Borrowed(NAME), names::metric(series.name()));
+    let labels = series.labels().iter().map(|(name, value)| (names::label(name), value.into()));
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
         labels.filter(|(name, _)| name != NAME).chain([name]).collect();
     pairs.sort(); // by name, in bytes, as the specification says
@@ -34,19 +35,4 @@ pub(super) fn encode(series: &Series) -> Box<[u8]> {
         put_bytes(&mut out, 2, value.as_bytes());
     }
     out.into()
-}
-
-/// `[a-zA-Z_][a-zA-Z0-9_]*`, with colons in a metric's name: anything else becomes an underscore.
-fn clean(name: &str, colons: bool) -> Cow<'_, str> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
-    let leads = name.starts_with(|c: char| !c.is_ascii_digit());
-    if leads && name.chars().all(good) {
-        return name.into();
-    }
-    let mut clean = String::with_capacity(name.len() + 1);
-    if !leads {
-        clean.push('_');
-    }
-    clean.extend(name.chars().map(|c| if good(c) { c } else { '_' }));
-    clean.into()
 }
