@@ -48,6 +48,7 @@ fn every_target_has_a_corpus_a_line_in_the_table_and_a_test() {
         "plugins/inputs/system/fuzz.rs",
         "plugins/inputs/tail/fuzz.rs",
         "plugins/outputs/loki/fuzz.rs",
+        "plugins/transport/formats/fuzz.rs",
         "plugins/transport/fuzz.rs",
     ]
     .map(read)

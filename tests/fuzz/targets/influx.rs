@@ -1,0 +1,5 @@
+//! Fuzzes line protocol.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sentinel_transport::formats::fuzz::influx(data));
