@@ -1,6 +1,7 @@
 //! The inputs, one folder each, and the list of them.
 
 pub mod changes;
+pub mod generate;
 pub mod system;
 pub mod tail;
 
@@ -11,5 +12,9 @@ mod corpus;
 use sentinel_contract::{Entry, Input};
 
 /// Every input, in alphabetical order.
-pub const ALL: &[Entry<Input>] =
-    &[Entry::of::<changes::Changes>(), Entry::of::<system::System>(), Entry::of::<tail::Tail>()];
+pub const ALL: &[Entry<Input>] = &[
+    Entry::of::<changes::Changes>(),
+    Entry::of::<generate::Generate>(),
+    Entry::of::<system::System>(),
+    Entry::of::<tail::Tail>(),
+];

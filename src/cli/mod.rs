@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod control;
 mod explain;
+mod generate;
 mod incidents;
 mod layout;
 mod low;
@@ -184,6 +185,8 @@ enum Command {
         #[command(subcommand)]
         what: queue::What,
     },
+    /// Make up labelled logs and metrics, with anomalies of known kinds at known times
+    Generate(Box<generate::Arguments>),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -208,6 +211,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Undo { detector } => accept::undo(&options, detector),
         Command::Train { now: _, detector } => train::train(&options, detector),
         Command::Queue { what } => queue::queue(&options, what),
+        Command::Generate(arguments) => generate::generate(&arguments),
         Command::Completions { shell } => completions::completions::<Arguments>(shell),
     };
     outcome.unwrap_or_else(|error| {

@@ -70,7 +70,8 @@ fn prometheus(samples: &[Metric]) -> String {
     out
 }
 
-fn json_lines(samples: &[Metric]) -> String {
+/// A JSON object a sample.
+pub(crate) fn json_lines(samples: &[Metric]) -> String {
     let mut out = String::new();
     for metric in samples {
         let labels: serde_json::Map<_, _> =
