@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod faults;
 mod fuzz;
+mod generate;
 mod house;
 mod letters;
 mod live;

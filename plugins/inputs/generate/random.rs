@@ -48,7 +48,7 @@ impl SplitMix64 {
         from[self.below(from.len() as u32) as usize]
     }
 
-    /// A waiting time with a long tail, in units of its usual one: median 1, mean 1.5, at most 26. Without a logarithm, whose
+    /// A waiting time with a long tail, in units of its usual one: median 1, mean 2.1, at most 26.5. Without a logarithm, whose
     /// last bit differs between machines.
     pub(super) fn tail(&mut self) -> f64 {
         let unit = self.unit();
