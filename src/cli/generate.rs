@@ -88,7 +88,7 @@ pub(crate) fn generate(arguments: &Arguments) -> Result<ExitCode> {
     ensure!(!arguments.interval.0.is_zero(), "--interval must not be 0");
     let scene = Scene {
         host: arguments.host.clone(),
-        labels: Labels::new([("", "")]),
+        labels: Labels::new::<&str, &str>([]),
         interval: arguments.interval.0,
         start_ns,
     };

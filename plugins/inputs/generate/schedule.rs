@@ -1,7 +1,8 @@
 //! Which anomalies are when, and on which host: those that were asked for, and those that the seed deals out.
 //!
 //! All is asked by offset from the start and remembers nothing, so that lost lines can be made again as they were. The seed
-//! deals one anomaly to each span of `anomaly_every`; it begins in the span's first half and ends within it.
+//! deals one anomaly to each span of `anomaly_every`; it begins in the span's first half, ends within it, and
+//! lasts half an hour at most.
 
 use super::Data;
 use super::anomaly::{ALL, Effect, Name, Wanted};
@@ -126,8 +127,9 @@ impl Dealt {
             (least + (random.unit() * (most - least) as f64) as i64) / SECOND_NS * SECOND_NS
         };
         let begin_ns = span as i64 * self.every_ns + seconds(0, self.every_ns / 2, &mut random);
-        let length_ns = seconds(self.every_ns / 20, self.every_ns / 3, &mut random)
-            .clamp(SECOND_NS, 1800 * SECOND_NS);
+        let (least, most) = (self.every_ns / 20, self.every_ns / 3);
+        let length_ns =
+            seconds(least.min(300 * SECOND_NS), most.min(1800 * SECOND_NS), &mut random);
         Some(Anomaly {
             name: random.pick(&self.names),
             begin_ns,

@@ -118,7 +118,7 @@ async fn it_waits_for_memory_and_charges_what_a_batch_pins() {
     let mut running = Running::start("rate = 0", 1 << 20);
     let first = running.lane.recv().await.unwrap();
     assert_eq!(first.permit.as_ref().unwrap().bytes(), first.events.bytes());
-    let second = running.lane.recv().await.unwrap();
+    let second = timeout(Duration::from_secs(60), running.lane.recv()).await.unwrap();
     let third = timeout(Duration::from_secs(60), running.lane.recv()).await;
     assert!(third.is_err(), "{} bytes are taken", running.memory.used());
     drop((first, second));
