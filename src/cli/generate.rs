@@ -101,10 +101,8 @@ pub(crate) fn generate(arguments: &Arguments) -> Result<ExitCode> {
         Truth::open(path).with_context(|| format!("{}: cannot be opened", path.display()))
     });
     let to_terminal = arguments.output == STDOUT && io::stdout().is_terminal();
-    let progress = match to_terminal {
-        true => Progress::hidden(),
-        false => Progress::new("generate", arguments.lines),
-    };
+    let progress =
+        if to_terminal { Progress::hidden() } else { Progress::new("generate", arguments.lines) };
     let mut run = Run { generator, outlets, truth: truth.transpose()?, progress, made: [0; 2] };
     let begun = Instant::now();
     match run.run(end_ns, arguments.rate == 0) {

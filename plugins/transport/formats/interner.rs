@@ -52,13 +52,9 @@ impl<T: Clone> Interner<T> {
     }
 
     /// How many are known.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.known.len()
-    }
-
-    /// None is known.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -28,6 +28,7 @@ pub struct LogsDecoder {
 /// The label sets of one resource: without a severity, and with each.
 struct Streams<'a> {
     resource: &'a [u8],
+    /// The number of the labels that were given.
     base: u64,
     plain: Arc<Labels>,
     by_level: [Option<Arc<Labels>>; LEVELS],

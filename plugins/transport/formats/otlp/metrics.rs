@@ -86,7 +86,7 @@ impl MetricsDecoder {
         self.resources.find(&self.key, || {
             let labels = labels(given.labels, resource, 1)?;
             *made += 1;
-            Ok(Arc::new(Shared { number: *made, labels: Arc::new(labels) }))
+            Ok(Arc::new(Shared { number: *made, labels }))
         })
     }
 

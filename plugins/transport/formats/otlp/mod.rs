@@ -26,8 +26,6 @@ pub use encode::{logs as encode_logs, metrics as encode_metrics};
 pub use logs::LogsDecoder;
 pub use metrics::MetricsDecoder;
 
-use std::sync::Arc;
-
 use sentinel_contract::{Labels, Level};
 
 use super::Malformed;
@@ -87,5 +85,5 @@ fn put_labels(
 struct Shared {
     /// Stands for it in keys; never that of another one.
     number: u64,
-    labels: Arc<Labels>,
+    labels: Labels,
 }

@@ -15,7 +15,7 @@ use crate::protobuf::read::{Broken, Reader, Value};
 #[test]
 fn a_name_gets_the_alphabet_of_prometheus() {
     assert_eq!(names::label("service.name"), "service_name");
-    assert_eq!(names::label("9a:é"), "_9a__");
+    assert_eq!(names::label("9a:\u{e9}"), "_9a__");
     assert_eq!(names::metric("a:b.c"), "a:b_c");
     assert!(matches!(names::label("host_1"), std::borrow::Cow::Borrowed("host_1")));
 }
