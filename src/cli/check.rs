@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sentinel_contract::Input;
 use sentinel_engine::config::{Plan, Role, Shared};
 use serde_json::json;
 
@@ -64,10 +65,18 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
 
 type Answer = (String, anyhow::Result<String>);
 
-/// Asks every output's backend.
+/// Asks the far side of every input that has one, and every output's backend.
 fn ask(plan: &Plan, shared: &Shared) -> anyhow::Result<Vec<Answer>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut answers = Vec::new();
+    for spec in &plan.inputs {
+        let input = spec.build(&plan.context(Role::Input, spec, shared))?;
+        let Input::Service(mut service) = input else { continue };
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, service.probe()).await });
+        let late = |_late| Some(Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
+        answers.extend(answer.unwrap_or_else(late).map(|answer| (spec.alias.to_string(), answer)));
+    }
     for spec in &plan.outputs {
         let mut output = spec.build(&plan.context(Role::Output, spec, shared))?;
         let answer =

@@ -95,6 +95,8 @@ pub struct Batch {
     pub order: u64,
     /// The events.
     pub events: Events,
+    /// Why the input could not make events of it: the batch, which holds it as it came, goes to the dead letters.
+    pub refused: Option<Box<str>>,
     /// What the input wants to hear about; taken by the engine when the batch is frozen.
     pub receipt: Option<Receipt>,
     /// The memory it may use; given back when the batch is dropped.
@@ -104,6 +106,6 @@ pub struct Batch {
 impl Batch {
     /// A batch with nothing to give back.
     pub fn new(origin: Arc<str>, events: Events) -> Self {
-        Batch { origin, source: 0, order: 0, events, receipt: None, permit: None }
+        Batch { origin, source: 0, order: 0, events, refused: None, receipt: None, permit: None }
     }
 }

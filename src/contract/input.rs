@@ -58,6 +58,12 @@ pub trait Service: Send {
     /// Reads until `stop.reading` is cancelled, then takes receipts until `stop.finished` is, then returns.
     /// An error or a panic is counted, and the service is built and run again after a pause.
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause>;
+
+    /// For `check --online`: asks the far side whether it would let us read, and returns what it answered. `None`: there
+    /// is nobody to ask.
+    async fn probe(&mut self) -> Option<Result<String, Cause>> {
+        None
+    }
 }
 
 /// When to stop.
@@ -89,6 +95,11 @@ impl Emitter {
         lane: mpsc::Sender<Batch>,
     ) -> Self {
         Emitter { origin, counters, memory, lane }
+    }
+
+    /// Bytes of memory that all sources which can wait have together.
+    pub fn budget(&self) -> usize {
+        self.memory.capacity()
     }
 
     /// Waits for memory; take it before reading.

@@ -97,6 +97,15 @@ impl Permit {
         more.map(|more| self.held.merge(more)).is_ok()
     }
 
+    /// A permit of its own for `bytes` of these, or for all when there are fewer.
+    pub fn split(&mut self, bytes: usize) -> Permit {
+        let bytes = bytes.min(self.bytes());
+        match self.held.split(bytes) {
+            Some(held) => Permit { held },
+            None => unreachable!("not more than are held"),
+        }
+    }
+
     /// Gives back what is held beyond `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes().saturating_sub(bytes);

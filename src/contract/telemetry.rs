@@ -41,6 +41,7 @@ pub struct Counters {
     pub streams: AtomicU64,
     drops: Mutex<BTreeMap<&'static str, u64>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
+    gauges: Mutex<BTreeMap<&'static str, f64>>,
     notes: Mutex<BTreeMap<String, String>>,
     last_error: Mutex<Option<(i64, String)>>,
 }
@@ -68,6 +69,16 @@ impl Counters {
     /// What is worth knowing about events that went on.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         locked(&self.counts).clone()
+    }
+
+    /// Sets a figure of the plugin's own (a constant name such as `consumer_lag`), as it is now.
+    pub fn gauge(&self, name: &'static str, value: f64) {
+        locked(&self.gauges).insert(name, value);
+    }
+
+    /// Figures of the plugin's own.
+    pub fn gauges(&self) -> BTreeMap<&'static str, f64> {
+        locked(&self.gauges).clone()
     }
 
     /// Remembers a condition that a person should mend, until it is cleared. True when it is new.

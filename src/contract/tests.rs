@@ -66,7 +66,10 @@ async fn memory_waits_until_a_permit_is_given_back() {
     assert!(memory.try_acquire(50).is_some());
     assert!(held.try_grow(50) && !held.try_grow(1), "a permit grows by what is free");
     assert_eq!(memory.used(), 100);
-    drop(held);
+    let part = held.split(30);
+    assert_eq!((part.bytes(), held.bytes(), memory.used()), (30, 70, 100));
+    assert_eq!(held.split(1000).bytes(), 70, "not more than it has");
+    drop((held, part));
     assert_eq!(memory.used(), 0);
     assert_eq!((memory.peak(), memory.peak_since_last()), (100, 100));
     assert_eq!((memory.peak(), memory.peak_since_last()), (100, 0));

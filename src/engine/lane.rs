@@ -117,13 +117,17 @@ impl Lane {
         let counters = &self.input.counters;
         counters.received.fetch_add(batch.events.len() as u64, Relaxed);
         counters.received_bytes.fetch_add(batch.events.bytes() as u64, Relaxed);
+        if let Some(why) = batch.refused.take() {
+            bury(batch, &self.dead_letters, &self.input, "refused", &why);
+            return;
+        }
         if let Some(filter) = &self.filter {
             let removed = filter.apply(&mut batch.events);
             counters.drop_events("filtered", removed as u64);
         }
         for stage in &mut self.stages {
             if let Err(words) = stage.pass(&mut batch) {
-                bury(batch, &self.dead_letters, &stage.state, &words);
+                bury(batch, &self.dead_letters, &stage.state, "panicked", &words);
                 return;
             }
         }
@@ -193,11 +197,17 @@ impl Stage {
 }
 
 /// Puts a whole batch into the dead letters.
-fn bury(mut batch: Batch, dead_letters: &DeadLetters, who: &Plugin, why: &str) {
+fn bury(
+    mut batch: Batch,
+    dead_letters: &DeadLetters,
+    who: &Plugin,
+    reason: &'static str,
+    why: &str,
+) {
     let receipt = batch.receipt.take();
     let piece = Piece::whole(Arc::new(batch));
     let all: Vec<usize> = piece.range.clone().collect();
-    who.counters.drop_events("panicked", all.len() as u64);
+    who.counters.drop_events(reason, all.len() as u64);
     let written = dead_letters.write(who, &piece, &all, why);
     if let Err(error) = &written {
         tracing::error!(%error, "cannot write the dead letters");

@@ -130,7 +130,7 @@ impl Plugin {
             "disk_bytes": c.disk_bytes.load(Relaxed),
             "series": c.series.load(Relaxed), "streams": c.streams.load(Relaxed),
             "errors": c.errors.load(Relaxed), "restarts": c.restarts.load(Relaxed),
-            "drops": c.drops(), "counts": c.counts(), "notes": c.notes(), "last_error": error,
+            "drops": c.drops(), "counts": c.counts(), "gauges": c.gauges(), "notes": c.notes(), "last_error": error,
             "call_avg_us": c.call_micros.load(Relaxed).checked_div(calls).unwrap_or(0),
             "call_max_us": c.call_micros_max.load(Relaxed),
         })
@@ -303,6 +303,9 @@ impl Telemetry {
                     &format!("{labels},reason=\"{reason}\""),
                     count as f64,
                 );
+            }
+            for (name, value) in plugin.counters.gauges() {
+                line(name, labels, value);
             }
             for (what, count) in plugin.counters.counts() {
                 line("counted_events_total", &format!("{labels},what=\"{what}\""), count as f64);

@@ -66,6 +66,17 @@ async fn a_batch_that_panics_a_transform_twice_is_a_dead_letter_and_the_others_g
 }
 
 #[tokio::test]
+async fn a_batch_of_which_its_input_can_make_nothing_is_a_dead_letter_and_the_others_go_on() {
+    let text = "[[inputs.lines]]\nalias = \"l-refused\"\nrefuse = \"4\"\n[[outputs.scripted]]\nalias = \"l-refused-out\"\n";
+    let status = run(text, || script("l-refused").fates.lock().unwrap().len() == 10).await;
+    assert_eq!(script("l-refused-out").lines().len(), 9);
+    let fates = script("l-refused").fates.lock().unwrap().clone();
+    assert_eq!(fates.iter().filter(|fate| **fate == Fate::Rejected).count(), 1);
+    assert_eq!(status["dead_letters"], 1);
+    assert_eq!(status["plugins"][0]["drops"]["refused"], 1);
+}
+
+#[tokio::test]
 async fn without_an_output_lines_count_as_delivered_and_are_counted() {
     let status = run("[[inputs.lines]]\nalias = \"l5\"\n", || {
         script("l5").fates.lock().unwrap().len() == 10

@@ -113,20 +113,21 @@ impl Plugin for Scripted {
 
 /// An input that emits ten lines "0".."9", one a batch, and hears their fates; panics in its first run when told.
 struct Lines;
-struct LinesService(Arc<str>, Arc<Labels>, bool, bool);
+struct LinesService(Arc<str>, Arc<Labels>, LinesConfig);
 #[async_trait::async_trait]
 impl Service for LinesService {
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
         let script = script(&self.0);
-        assert!(script.calls.fetch_add(1, Ordering::SeqCst) > 0 || !self.2, "as asked");
+        assert!(script.calls.fetch_add(1, Ordering::SeqCst) > 0 || !self.2.panic, "as asked");
         for line in 0..10 {
             let ear = Arc::clone(&script);
             let mut batch = log_batch(&self.0, &self.1, &[&line.to_string()]);
+            batch.refused = (self.2.refuse == line.to_string()).then(|| "not one of ours".into());
             batch.receipt = Some(Receipt::new(move |fate| ear.fates.lock().unwrap().push(fate)));
             batch.permit = Some(out.reserve(100).await);
             out.send(batch).await;
         }
-        while self.3 && !stop.finished.is_cancelled() {
+        while self.2.stubborn && !stop.finished.is_cancelled() {
             out.send(log_batch(&self.0, &self.1, &["more"])).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -141,16 +142,18 @@ struct LinesConfig {
     panic: bool,
     /// Goes on reading when it is told to stop.
     stubborn: bool,
+    /// Can make nothing of this line.
+    refuse: String,
 }
 impl Plugin for Lines {
     type Kind = Input;
     type Config = LinesConfig;
     const NAME: &'static str = "lines";
-    const SAMPLE: &'static str = "[[inputs.lines]]\n# panic = false\n# stubborn = false\n";
+    const SAMPLE: &'static str =
+        "[[inputs.lines]]\n# panic = false\n# stubborn = false\n# refuse = \"\"\n";
     fn build(config: LinesConfig, context: &Context) -> Result<Input, Vec<ConfigError>> {
         let (alias, tags) = (Arc::clone(&context.alias), Arc::clone(&context.tags));
-        let LinesConfig { panic, stubborn } = config;
-        Ok(Input::Service(Box::new(LinesService(alias, tags, panic, stubborn))))
+        Ok(Input::Service(Box::new(LinesService(alias, tags, config))))
     }
 }
 
