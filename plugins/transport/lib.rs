@@ -1,4 +1,4 @@
-//! HTTP client with TLS, payload formats, protobuf and compression, shared by both directions. Knows no plugin.
+//! HTTP client with TLS, Kafka settings, payload formats, protobuf and compression, shared by both directions. Knows no plugin.
 
 pub mod compress;
 
@@ -9,6 +9,8 @@ pub mod formats;
 pub mod http;
 
 pub mod identity;
+
+pub mod kafka;
 
 pub mod protobuf;
 

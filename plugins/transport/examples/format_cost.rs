@@ -50,7 +50,9 @@ fn main() {
         });
         time(&format!("logfmt, {what}, encode"), || {
             out.clear();
-            logs.iter().for_each(|log| logfmt::log(&mut out, log));
+            for log in &logs {
+                logfmt::log(&mut out, log);
+            }
         });
     }
     let (samples, mut out, mut read) = (samples(), Vec::new(), Vec::with_capacity(EVENTS));

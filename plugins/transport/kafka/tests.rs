@@ -1,0 +1,161 @@
+//! Options of a connection, templates, and what is made of librdkafka's words.
+
+use std::collections::BTreeMap;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use sentinel_contract::units::Secret;
+
+use super::{HAS_TLS, Heard, KafkaOptions, Mechanism, Refused, Sasl, Security, Template, Trouble};
+use crate::tls::{Tls, Verify};
+
+fn options() -> KafkaOptions {
+    KafkaOptions {
+        brokers: vec!["127.0.0.1:9092".to_owned(), "[::1]:9093".to_owned()],
+        client_id: "us".to_owned(),
+        security: Security::Plaintext,
+        sasl: Sasl::default(),
+        tls: Tls::default(),
+        properties: BTreeMap::new(),
+    }
+}
+
+fn refusals(options: &KafkaOptions) -> String {
+    let errors = options.client().err().unwrap_or_default();
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn with(change: impl FnOnce(&mut KafkaOptions)) -> KafkaOptions {
+    let mut options = options();
+    change(&mut options);
+    options
+}
+
+#[test]
+fn brokers_are_hosts_with_ports() {
+    assert_eq!(refusals(&options()), "");
+    for wrong in [
+        "localhost",
+        "localhost:",
+        ":9092",
+        "kafka://a:9092",
+        "a:9092,b:9092",
+        "::1:9092",
+        "a:99999",
+    ] {
+        let said = refusals(&with(|o| o.brokers = vec![wrong.to_owned()]));
+        assert!(said.starts_with("brokers: must be \"host:port\""), "{wrong}: {said}");
+    }
+    assert!(refusals(&with(|o| o.brokers.clear())).starts_with("brokers: must name at least one"));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let said = refusals(&with(|o| {
+        o.brokers.clear();
+        o.sasl.username = "agent".to_owned();
+        o.tls.ca_file = "ca.pem".to_owned();
+        o.tls.server_name = "kafka".to_owned();
+        o.properties.insert("group.id".to_owned(), Secret::new("other"));
+        o.properties.insert("no.such.thing".to_owned(), Secret::new("1"));
+        o.properties.insert("fetch.wait.max.ms".to_owned(), Secret::new("soon"));
+    }));
+    for part in [
+        "brokers: must name",
+        "sasl: is set, but security is not",
+        "tls: is set, but security is not",
+        "tls.server_name: cannot be set for Kafka",
+        "properties.\"group.id\": is set by the plugin",
+        "properties.\"no.such.thing\": No such configuration property",
+        "properties.\"fetch.wait.max.ms\": Invalid value",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_secret_property_is_not_repeated() {
+    let said = refusals(&with(|o| {
+        o.properties.insert("fetch.wait.max.ms".to_owned(), Secret::new("hunter2"));
+    }));
+    assert!(said.contains("fetch.wait.max.ms") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn tls_and_scram_need_the_build_that_has_them() {
+    let secure = with(|o| {
+        o.security = Security::SaslSsl;
+        o.sasl = Sasl {
+            mechanism: Mechanism::ScramSha512,
+            username: "agent".to_owned(),
+            password: Secret::new("secret"),
+        };
+        o.tls.verify = Verify::None;
+    });
+    let said = refusals(&secure);
+    if HAS_TLS {
+        assert_eq!(said, "");
+        let config = secure.client().unwrap();
+        assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
+        assert_eq!(config.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
+        assert_eq!(config.get("enable.ssl.certificate.verification"), Some("false"));
+    } else {
+        assert!(said.contains("security: needs a build with the feature kafka-tls"), "{said}");
+        assert!(said.contains("sasl.mechanism: needs a build"), "{said}");
+    }
+}
+
+#[test]
+fn sasl_needs_a_user_and_a_password() {
+    let said = refusals(&with(|o| o.security = Security::SaslPlaintext));
+    assert!(said.contains("sasl: must have username and password"), "{said}");
+}
+
+#[test]
+fn a_template_puts_values_where_names_stand() {
+    let render = |text: &str, limit| {
+        let mut out = "before ".to_owned();
+        let put = |name: &str, out: &mut String| {
+            let found = [("job", "shop"), ("host", "web-1")].iter().find(|(n, _)| *n == name);
+            found.map(|(_, value)| out.push_str(value)).is_some()
+        };
+        let result = Template::new(text).unwrap().render(&mut out, limit, put);
+        result.map(|()| out.clone()).inspect_err(|_| assert_eq!(out, "before "))
+    };
+    assert_eq!(render("logs", 9), Ok("before logs".to_owned()));
+    assert_eq!(render("logs-%{job}-%{ host }!", 99), Ok("before logs-shop-web-1!".to_owned()));
+    assert_eq!(render("100%", 9), Ok("before 100%".to_owned()));
+    assert_eq!(render("a-%{none}", 99), Err(Refused::Missing("none".into())));
+    assert_eq!(render("%{host}", 4), Err(Refused::TooLong));
+}
+
+#[test]
+fn a_template_that_is_none_is_refused() {
+    assert_eq!(Template::new("a-%{job").unwrap_err(), "\"%{job\" is not closed by }");
+    assert_eq!(Template::new("a-%{ }").unwrap_err(), "%{} names nothing");
+}
+
+#[test]
+fn that_all_brokers_are_down_is_told_with_the_reason_of_the_first() {
+    let heard = Heard::default();
+    let refused = "127.0.0.1:9093/bootstrap: SASL authentication error: invalid credentials";
+    let (kind, words, is_new) = heard.error(&KafkaError::Global(Code::Authentication), refused);
+    assert_eq!((kind, is_new), (Trouble::Credentials, true));
+    assert!(words.starts_with("127.0.0.1:9093: SASL authentication error"), "{words}");
+    assert!(words.ends_with("(check sasl, tls and security)"), "{words}");
+    let (kind, again, is_new) =
+        heard.error(&KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+    assert_eq!((kind, again, is_new), (Trouble::Credentials, words, false));
+    assert_eq!(heard.works(), [Trouble::Credentials]);
+    let (kind, words, is_new) =
+        heard.error(&KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+    assert_eq!((kind, is_new), (Trouble::Brokers, true));
+    assert!(words.starts_with("1/1 brokers are down (check brokers"), "{words}");
+}
+
+#[test]
+fn a_code_without_words_is_told_by_what_was_said_of_its_kind() {
+    let heard = Heard::default();
+    assert!(heard.about(Code::UnknownTopicOrPartition).ends_with("or allow this user to use it)"));
+    heard.error(&KafkaError::Global(Code::TopicAuthorizationFailed), "topic \"a\": not allowed");
+    assert!(heard.about(Code::UnknownTopicOrPartition).starts_with("topic \"a\": not allowed"));
+}
