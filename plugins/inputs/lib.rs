@@ -2,8 +2,11 @@
 
 pub mod changes;
 pub mod generate;
+pub mod kafka;
 pub mod system;
 pub mod tail;
+
+mod ledger;
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/corpus.rs"]
@@ -15,6 +18,7 @@ use sentinel_contract::{Entry, Input};
 pub const ALL: &[Entry<Input>] = &[
     Entry::of::<changes::Changes>(),
     Entry::of::<generate::Generate>(),
+    Entry::of::<kafka::Kafka>(),
     Entry::of::<system::System>(),
     Entry::of::<tail::Tail>(),
 ];

@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 
 use super::disk::{Due, sync_folder};
 use super::files::{Life, Tailed};
-use super::identity::{Digest, Inode};
-use super::ledger::{Ledger, Outcome};
+use super::identity::{Digest, Inode, Mark};
 use super::positions::{Positions, unix_seconds};
 use super::record::Record;
+use crate::ledger::{Ledger, Outcome};
 
 /// What the loop and the receipts share.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct Entries {
 /// What is acknowledged of one file, and as what it is saved.
 #[derive(Debug)]
 struct Account {
-    ledger: Ledger,
+    ledger: Ledger<Mark>,
     /// None: the file is deleted, and nobody will look for its position.
     identity: Option<Identity>,
 }
@@ -143,7 +143,7 @@ impl Books {
     }
 
     /// What was lost, each with what that means for its file; the caller rewinds it before it sends more of it.
-    pub(super) fn take_lost(&self) -> Vec<(Lost, Outcome)> {
+    pub(super) fn take_lost(&self) -> Vec<(Lost, Outcome<Mark>)> {
         let mut entries = self.lock();
         let lost = std::mem::take(&mut entries.lost);
         let resolve = |lost: Lost| {

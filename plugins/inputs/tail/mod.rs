@@ -3,7 +3,7 @@
 //! What goes wrong with tailed files, and what other agents do about it, is in
 //! reference/reliability-and-performance.md B2. The parts: which paths ([`discover`]), what changed ([`watch`]), which
 //! file is which ([`identity`], [`files`], [`appear`], [`rotate`], [`copies`], [`gone`]), reading ([`read`], [`chunk`],
-//! [`lines`], [`multiline`]), what is acknowledged ([`books`], [`ledger`], [`receipts`]) and saved ([`positions`],
+//! [`lines`], [`multiline`]), what is acknowledged ([`books`], [`crate::ledger`], [`receipts`]) and saved ([`positions`],
 //! [`record`], [`disk`]), and the loop that drives them ([`service`]). It does not parse lines (`processors.parse` does) and
 //! reads no compressed files.
 
@@ -20,7 +20,6 @@ mod files;
 pub mod fuzz;
 mod gone;
 mod identity;
-mod ledger;
 mod lines;
 mod multiline;
 mod positions;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ledger::Outcome;
 use super::positions::unix_seconds;
 use super::service::Loop;
+use crate::ledger::Outcome;
 
 /// How often positions are synced.
 const SYNC: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::fs;
 use sentinel_contract::Fate;
 
 use super::harness::{Place, expected, logs, numbered, resolve, text};
+use crate::ledger::{Ledger, Outcome};
 use crate::tail::identity::{Digest, Mark};
-use crate::tail::ledger::{Ledger, Outcome};
 
 const BEGINNING: &str = "start = \"beginning\"";
 

@@ -1,66 +1,64 @@
-//! What was sent and not yet acknowledged, in the order of the file. The saved position moves only over data that is
-//! acknowledged without a gap.
+//! What was sent and not yet acknowledged, in the order of its source (a file, a partition). The saved position moves only over
+//! data that is acknowledged without a gap.
 
 use std::collections::VecDeque;
 
 use sentinel_contract::Fate;
 
-use super::identity::Mark;
-
-/// The batches of one file that are under way.
+/// The batches of one source that are under way; `M` is a position in it.
 #[derive(Debug)]
-pub(super) struct Ledger {
-    acknowledged: Mark,
-    outstanding: VecDeque<Sent>,
+pub(crate) struct Ledger<M> {
+    acknowledged: M,
+    outstanding: VecDeque<Sent<M>>,
     /// Batches before this one are of a file that is gone.
     first: u64,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Sent {
+struct Sent<M> {
     number: u64,
-    end: Mark,
+    end: M,
     done: bool,
 }
 
 /// What a receipt changed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome<M> {
     /// Nothing: an earlier batch is still open, or this one was given up before.
     Nothing,
     /// The position moved.
     Advanced,
-    /// The file must be read again from here.
-    Lost(Mark),
+    /// The source must be read again from here.
+    Lost(M),
     /// It was lost, and is not there to be read again.
     Gone,
 }
 
-impl Ledger {
-    pub(super) fn new(acknowledged: Mark) -> Self {
+impl<M: Copy + Default> Ledger<M> {
+    pub(crate) fn new(acknowledged: M) -> Self {
         Ledger { acknowledged, outstanding: VecDeque::new(), first: 0, next: 0 }
     }
 
     /// Everything before this is acknowledged.
-    pub(super) fn acknowledged(&self) -> Mark {
+    pub(crate) fn acknowledged(&self) -> M {
         self.acknowledged
     }
 
     /// Nothing is under way.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.outstanding.is_empty()
     }
 
     /// The file begins anew. Numbers do not: receipts of what is under way are still to come.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.outstanding.clear();
-        self.acknowledged = Mark::default();
+        self.acknowledged = M::default();
         self.first = self.next;
     }
 
     /// A batch that ends at `end` goes out; its number comes back with the receipt.
-    pub(super) fn sent(&mut self, end: Mark) -> u64 {
+    pub(crate) fn sent(&mut self, end: M) -> u64 {
         let number = self.next;
         self.next += 1;
         self.outstanding.push_back(Sent { number, end, done: false });
@@ -68,7 +66,7 @@ impl Ledger {
     }
 
     /// A receipt has come.
-    pub(super) fn resolve(&mut self, number: u64, fate: Fate) -> Outcome {
+    pub(crate) fn resolve(&mut self, number: u64, fate: Fate) -> Outcome<M> {
         if number < self.first {
             return if fate == Fate::Lost { Outcome::Gone } else { Outcome::Nothing };
         }

@@ -1,0 +1,169 @@
+//! The books: what is acknowledged of each partition that is ours, and what of it the group has been told. The reader and the
+//! receipts share them.
+//!
+//! A partition that is taken from us and given back is another assignment, with another number: a receipt of the old one
+//! changes nothing any more. So only offsets up to which everything is acknowledged, without a gap and since the partition
+//! is ours, are ever committed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sentinel_contract::Fate;
+
+use crate::ledger::{Ledger, Outcome};
+
+/// A partition of a topic.
+pub(super) type Partition = (Arc<str>, i32);
+
+/// What the reader and the receipts share.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    entries: Mutex<Entries>,
+    /// Something was acknowledged or lost.
+    resolved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    assigned: u64,
+    ours: HashMap<u64, Account>,
+    lost: Vec<(u64, u64)>,
+}
+
+/// One partition, while it is ours.
+#[derive(Debug)]
+struct Account {
+    partition: Partition,
+    /// Of offsets after the last message that went out; none until one did.
+    ledger: Option<Ledger<i64>>,
+    committed: Option<i64>,
+}
+
+impl Account {
+    /// The offset to commit, when it is not what the group knows.
+    fn due(&self) -> Option<i64> {
+        let acknowledged = self.ledger.as_ref()?.acknowledged();
+        (self.committed != Some(acknowledged)).then_some(acknowledged)
+    }
+}
+
+impl Books {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A partition is ours from now on. The number of this assignment.
+    pub(super) fn assign(&self, partition: Partition) -> u64 {
+        let mut entries = self.lock();
+        entries.assigned += 1;
+        let id = entries.assigned;
+        entries.ours.insert(id, Account { partition, ledger: None, committed: None });
+        id
+    }
+
+    /// The number of the assignment of a partition that is ours.
+    pub(super) fn find(&self, topic: &str, partition: i32) -> Option<(u64, Partition)> {
+        let entries = self.lock();
+        let is_it =
+            |account: &Account| &*account.partition.0 == topic && account.partition.1 == partition;
+        let found = entries.ours.iter().find(|(_, account)| is_it(account));
+        found.map(|(id, account)| (*id, account.partition.clone()))
+    }
+
+    /// A batch of the messages from offset `first` to before `end` goes out; its number comes back with the receipt.
+    /// `None`: the partition is not ours any more.
+    pub(super) fn sent(&self, id: u64, first: i64, end: i64) -> Option<u64> {
+        let mut entries = self.lock();
+        let account = entries.ours.get_mut(&id)?;
+        let begun = account.ledger.is_some();
+        let ledger = account.ledger.get_or_insert_with(|| Ledger::new(first));
+        let number = ledger.sent(end);
+        if !begun {
+            account.committed = Some(first); // nothing to tell before something is acknowledged
+        }
+        Some(number)
+    }
+
+    /// A receipt has come.
+    pub(super) fn resolve(&self, id: u64, number: u64, fate: Fate) {
+        let mut entries = self.lock();
+        if fate == Fate::Lost {
+            entries.lost.push((id, number));
+        } else if let Some(ledger) = entries.ours.get_mut(&id).and_then(|a| a.ledger.as_mut()) {
+            ledger.resolve(number, fate);
+        }
+        drop(entries);
+        self.resolved.notify_all();
+    }
+
+    /// Partitions of which something was lost, and the offsets from which they must be read again.
+    pub(super) fn take_lost(&self) -> Vec<(Partition, i64)> {
+        let mut entries = self.lock();
+        let mut again: HashMap<u64, i64> = HashMap::new();
+        for (id, number) in std::mem::take(&mut entries.lost) {
+            let ledger = entries.ours.get_mut(&id).and_then(|account| account.ledger.as_mut());
+            if let Some(Outcome::Lost(offset)) =
+                ledger.map(|ledger| ledger.resolve(number, Fate::Lost))
+            {
+                again.insert(id, offset); // of several the last is the lowest: what follows a lost one is given up with it
+            }
+        }
+        let account = |(id, offset)| Some((entries.ours.get(&id)?.partition.clone(), offset));
+        again.into_iter().filter_map(account).collect()
+    }
+
+    /// Offsets to tell the group: acknowledged, and not told yet. They count as told.
+    pub(super) fn take_due(&self, of: impl Fn(&Partition) -> bool) -> Vec<(Partition, i64)> {
+        let mut entries = self.lock();
+        let mut due = Vec::new();
+        for account in entries.ours.values_mut().filter(|account| of(&account.partition)) {
+            if let Some(offset) = account.due() {
+                account.committed = Some(offset);
+                due.push((account.partition.clone(), offset));
+            }
+        }
+        due
+    }
+
+    /// The group was not told after all.
+    pub(super) fn untold(&self, topic: &str, partition: i32) {
+        let mut entries = self.lock();
+        let is_it = |account: &&mut Account| {
+            &*account.partition.0 == topic && account.partition.1 == partition
+        };
+        if let Some(account) = entries.ours.values_mut().find(is_it) {
+            account.committed = None;
+        }
+    }
+
+    /// Waits until all that went out of these partitions is acknowledged, or until then. Whether it is.
+    pub(super) fn drain(&self, of: impl Fn(&Partition) -> bool, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut entries = self.lock();
+        loop {
+            let settled =
+                |account: &Account| account.ledger.as_ref().is_none_or(Ledger::is_settled);
+            let mut asked = entries.ours.values().filter(|account| of(&account.partition));
+            if asked.all(settled) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.resolved.wait_timeout(entries, left);
+            entries = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// These partitions are not ours any more: receipts of them change nothing.
+    pub(super) fn revoke(&self, of: impl Fn(&Partition) -> bool) {
+        self.lock().ours.retain(|_, account| !of(&account.partition));
+    }
+
+    /// How many partitions are ours.
+    pub(super) fn partitions(&self) -> usize {
+        self.lock().ours.len()
+    }
+}

@@ -1,0 +1,197 @@
+//! What librdkafka calls back: partitions come and go, offsets were committed, something is wrong, figures are there.
+//!
+//! Called from within `poll`, on the reader's thread. A partition that is to go is drained first: nothing more of it goes out,
+//! what is under way is waited for, and what was acknowledged is committed before another member reads on from there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sentinel_contract::telemetry::Counters;
+use sentinel_transport::kafka::rdkafka::client::ClientContext;
+use sentinel_transport::kafka::rdkafka::config::RDKafkaLogLevel;
+use sentinel_transport::kafka::rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext,
+};
+use sentinel_transport::kafka::rdkafka::error::{KafkaError, KafkaResult};
+use sentinel_transport::kafka::rdkafka::statistics::Statistics;
+use sentinel_transport::kafka::rdkafka::types::RDKafkaRespErr;
+use sentinel_transport::kafka::rdkafka::{Offset, TopicPartitionList};
+use sentinel_transport::kafka::{Heard, Trouble, heard};
+
+use super::Settings;
+use super::books::{Books, Partition};
+use super::start;
+
+/// The consumer's context.
+pub(super) struct Group {
+    pub(super) settings: Arc<Settings>,
+    pub(super) books: Arc<Books>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) heard: Heard,
+    /// Times that partitions were given or taken.
+    pub(super) rebalances: AtomicU64,
+    /// Commits that are not answered yet.
+    pub(super) committing: AtomicU64,
+}
+
+/// The consumer.
+pub(super) type Consumer = BaseConsumer<Group>;
+
+impl Group {
+    fn assign(&self, consumer: &Consumer, partitions: &mut TopicPartitionList) {
+        let begun = start::resolve(consumer, partitions, &self.settings, &self.counters);
+        if let Err(error) = begun {
+            self.complain("start", &format!("cannot ask where to begin: {error:#}"));
+        } else {
+            self.counters.clear_note("start");
+        }
+        for partition in partitions.elements() {
+            self.books.assign((partition.topic().into(), partition.partition()));
+        }
+        // librdkafka remembers that a partition was paused when it went. Of one that was not, this changes nothing.
+        let resumed = consumer.resume(&partitions.clone());
+        if let Err(error) = resumed.and_then(|()| consumer.incremental_assign(partitions)) {
+            self.complain("group", &format!("cannot take partitions: {error}"));
+        }
+        let about = self.heard.of(Trouble::Topic).unwrap_or_default();
+        if partitions.elements().iter().any(|partition| about.contains(partition.topic())) {
+            self.mended(&[Trouble::Topic]);
+        }
+        self.mended(&[Trouble::Group]);
+        self.works();
+    }
+
+    fn revoke(&self, consumer: &Consumer, partitions: &TopicPartitionList) {
+        let going: Vec<(String, i32)> = partitions
+            .elements()
+            .iter()
+            .map(|partition| (partition.topic().to_owned(), partition.partition()))
+            .collect();
+        let is_going = |(topic, partition): &Partition| {
+            going.iter().any(|(t, p)| **t == **topic && p == partition)
+        };
+        // Of partitions that were lost (we were taken for dead) another member reads already: it is too late to wait.
+        if !consumer.assignment_lost() {
+            if !self.books.drain(is_going, self.settings.drain_timeout) {
+                self.counters.count("drain_timed_out", going.len() as u64);
+            }
+            self.commit(consumer, is_going, CommitMode::Sync);
+        }
+        self.books.revoke(is_going);
+        if let Err(error) = consumer.incremental_unassign(partitions) {
+            self.complain("group", &format!("cannot give partitions back: {error}"));
+        }
+    }
+
+    /// Tells the group what is acknowledged of these partitions.
+    pub(super) fn commit(
+        &self,
+        consumer: &Consumer,
+        of: impl Fn(&Partition) -> bool,
+        mode: CommitMode,
+    ) {
+        let due = self.books.take_due(of);
+        if due.is_empty() {
+            return;
+        }
+        let mut offsets = TopicPartitionList::with_capacity(due.len());
+        for ((topic, partition), offset) in &due {
+            // Fails for an offset that no message can have only.
+            let _added = offsets.add_partition_offset(topic, *partition, Offset::Offset(*offset));
+        }
+        self.committing.fetch_add(1, Relaxed);
+        let committed = consumer.commit(&offsets, mode);
+        if committed.is_err() || matches!(mode, CommitMode::Sync) {
+            self.commit_callback(committed, &offsets);
+        }
+    }
+
+    /// Notes a condition, and says it once.
+    pub(super) fn complain(&self, about: &str, words: &str) {
+        self.counters.error(now_ms(), words);
+        if self.counters.note(about, words) {
+            tracing::warn!("{words}");
+        }
+    }
+
+    /// Brokers are there and let us in.
+    pub(super) fn works(&self) {
+        for trouble in self.heard.works() {
+            self.counters.clear_note(trouble.word());
+            tracing::info!("kafka: {} again as it should be", trouble.word());
+        }
+    }
+
+    fn mended(&self, kinds: &[Trouble]) {
+        for trouble in self.heard.mended(kinds) {
+            self.counters.clear_note(trouble.word());
+        }
+    }
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        heard::log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let (trouble, words, _) = self.heard.error(&error, reason);
+        self.complain(trouble.word(), &words);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let ours = |topic: &str, partition| self.books.find(topic, partition).is_some();
+        let lags = statistics.topics.values().flat_map(|topic| {
+            let ours = topic.partitions.iter().filter(|(id, _)| ours(&topic.topic, **id));
+            ours.map(|(_, partition)| partition.consumer_lag).filter(|lag| *lag >= 0)
+        });
+        self.counters.gauge("consumer_lag", lags.sum::<i64>() as f64);
+        self.counters.gauge("assigned_partitions", self.books.partitions() as f64);
+        let up =
+            statistics.brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0);
+        if up {
+            self.works();
+        }
+    }
+}
+
+impl ConsumerContext for Group {
+    fn rebalance(
+        &self,
+        consumer: &Consumer,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assign(consumer, partitions);
+        } else {
+            self.revoke(consumer, partitions);
+        }
+        let times = self.rebalances.fetch_add(1, Relaxed) + 1;
+        self.counters.gauge("rebalances_total", times as f64);
+        self.counters.gauge("assigned_partitions", self.books.partitions() as f64);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.committing.fetch_update(Relaxed, Relaxed, |open| open.checked_sub(1)).ok();
+        let refused: Vec<_> =
+            offsets.elements().into_iter().filter(|one| one.error().is_err()).collect();
+        match &result {
+            Ok(()) if refused.is_empty() => self.counters.clear_note("commit"),
+            _ => {
+                let all = offsets.elements();
+                for one in if refused.is_empty() { &all } else { &refused } {
+                    self.books.untold(one.topic(), one.partition());
+                }
+                let why = refused.first().and_then(|one| one.error().err()).or(result.err());
+                let why = why.map_or_else(String::new, |error| error.to_string());
+                self.complain("commit", &format!("cannot commit offsets, and tries again: {why}"));
+            }
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,284 @@
+//! The thread that reads: librdkafka wants to be asked again and again, from one place, by calls that block.
+//!
+//! It asks for messages only while it holds a grant of memory; each round of messages that were there becomes batches, one of
+//! each partition. Without a grant for a while it pauses the partitions and goes on asking, for events alone: so the
+//! member stays in its group however long the outputs take.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use sentinel_contract::telemetry::Counters;
+use sentinel_contract::{Batch, Cause, Permit, Stop};
+use sentinel_transport::kafka::rdkafka::Offset;
+use sentinel_transport::kafka::rdkafka::consumer::{CommitMode, Consumer as _};
+use sentinel_transport::kafka::rdkafka::error::KafkaError;
+use sentinel_transport::kafka::rdkafka::message::{BorrowedMessage, Message as _};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::Settings;
+use super::books::Books;
+use super::group::Consumer;
+use super::message::{Maker, Run, cost};
+
+/// How long one call waits for a message when there is none.
+const IDLE: Duration = Duration::from_millis(250);
+/// A round waits this long for more messages than it has.
+const LINGER: Duration = Duration::from_millis(10);
+/// Without memory for this long the partitions are paused.
+const STALLED: Duration = Duration::from_secs(1);
+/// How long one wait for memory lasts, and one call for events while paused.
+const STEP: Duration = Duration::from_millis(100);
+/// The last commit is waited for this long.
+const FINISH: Duration = Duration::from_secs(3);
+/// A message larger than a grant waits this long for more memory.
+const GROWTH: Duration = Duration::from_secs(10);
+
+/// Memory for a round, and the right to send one.
+pub(super) struct Grant {
+    pub(super) permit: Permit,
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// The batches of a round.
+pub(super) struct Round {
+    pub(super) batches: Vec<Batch>,
+    pub(super) _turn: OwnedSemaphorePermit,
+}
+
+/// The reader.
+pub(super) struct Reader {
+    pub(super) settings: Arc<Settings>,
+    pub(super) consumer: Consumer,
+    pub(super) maker: Maker,
+    pub(super) grants: mpsc::Receiver<Grant>,
+    pub(super) rounds: Option<mpsc::Sender<Round>>,
+    pub(super) stop: Stop,
+    pub(super) runtime: Handle,
+}
+
+/// A message, and the assignment by which its partition was ours when it came.
+struct Held<'c> {
+    assignment: u64,
+    message: BorrowedMessage<'c>,
+}
+
+/// What the loop keeps from round to round.
+#[derive(Default)]
+struct State<'c> {
+    /// Came, and has no place in a round yet.
+    aside: VecDeque<Held<'c>>,
+    /// The topic's address, the partition, the rebalances so far, and the assignment that they mean.
+    latest: Option<(usize, i32, u64, u64)>,
+    paused: bool,
+    committed: Option<Instant>,
+}
+
+impl Reader {
+    /// Reads until told to stop, and takes receipts until no more come.
+    ///
+    /// Errors: what librdkafka cannot recover from; the input is then started again.
+    pub(super) fn run(self) -> Result<(), Cause> {
+        let Reader { settings, consumer, mut maker, mut grants, mut rounds, stop, runtime } = self;
+        let consumer = &consumer;
+        let group = Arc::clone(consumer.context());
+        let mut state = State::default();
+        let mut grant: Option<Grant> = None;
+        let mut asked = Instant::now();
+        while !stop.finished.is_cancelled() {
+            state.commit(consumer, &settings);
+            if stop.reading.is_cancelled() {
+                (rounds, grant) = (None, None); // the lane ends when nobody can send any more
+                state.serve(consumer, STEP)?;
+                continue;
+            }
+            state.rewind(consumer)?;
+            let Some(sink) = &rounds else { break };
+            if grant.is_none() {
+                let step = if state.paused { Duration::ZERO } else { STEP };
+                let wait = async { tokio::time::timeout(step, grants.recv()).await };
+                grant = runtime.block_on(wait).ok().flatten();
+            }
+            let Some(mut held) = grant.take() else {
+                if asked.elapsed() > STALLED {
+                    state.serve(consumer, STEP)?;
+                }
+                continue;
+            };
+            asked = Instant::now();
+            state.resume(consumer)?;
+            let messages = state.round(consumer, held.permit.bytes())?;
+            if messages.is_empty() {
+                grant = Some(held);
+                continue;
+            }
+            let bytes = messages.iter().map(|held| cost(&held.message)).sum();
+            charge(&mut held.permit, bytes, &group.counters);
+            let batches = batches(&mut maker, messages, held.permit, &group.books);
+            let round = Round { batches, _turn: held.turn };
+            if sink.try_send(round).is_err() && !stop.reading.is_cancelled() {
+                anyhow::bail!("the lane does not take messages any more");
+            }
+        }
+        finish(consumer);
+        group.books.revoke(|_| true); // nothing is waited for when the consumer leaves its group
+        Ok(())
+    }
+}
+
+impl<'c> State<'c> {
+    /// The messages that are there, for so many bytes; one at least when there is one.
+    fn round(&mut self, consumer: &'c Consumer, bytes: usize) -> Result<Vec<Held<'c>>, Cause> {
+        let mut held: Vec<Held<'c>> = Vec::new();
+        let mut taken = 0;
+        let mut until = None;
+        loop {
+            let next = match self.aside.pop_front() {
+                Some(next) => next,
+                None => {
+                    let until = until.map_or(IDLE, |until: Instant| {
+                        until.saturating_duration_since(Instant::now())
+                    });
+                    match self.poll(consumer, until)? {
+                        Some(next) => next,
+                        None => return Ok(held),
+                    }
+                }
+            };
+            taken += cost(&next.message);
+            if taken > bytes && !held.is_empty() {
+                self.aside.push_front(next);
+                return Ok(held);
+            }
+            held.push(next);
+            if until.is_none() {
+                until = Some(Instant::now() + LINGER);
+            }
+        }
+    }
+
+    /// One message, when it comes in time. What is wrong with brokers and topics is told to the group by librdkafka.
+    fn poll(&mut self, consumer: &'c Consumer, wait: Duration) -> Result<Option<Held<'c>>, Cause> {
+        match consumer.poll(wait) {
+            None | Some(Err(KafkaError::MessageConsumption(_) | KafkaError::PartitionEOF(_))) => {
+                Ok(None)
+            }
+            Some(Err(error)) => Err(fatal(consumer, error)),
+            Some(Ok(message)) => {
+                let assignment = self.assignment(consumer, &message);
+                Ok(assignment.map(|assignment| Held { assignment, message }))
+            }
+        }
+    }
+
+    /// By which assignment the message's partition is ours. Messages come in runs: the books are seldom asked.
+    fn assignment(&mut self, consumer: &Consumer, message: &BorrowedMessage<'_>) -> Option<u64> {
+        let group = consumer.context();
+        let (topic, partition) = (message.topic_ptr() as usize, message.partition());
+        let rebalances = group.rebalances.load(Relaxed);
+        if let Some((t, p, r, assignment)) = self.latest
+            && (t, p, r) == (topic, partition, rebalances)
+        {
+            return Some(assignment);
+        }
+        let (assignment, _) = group.books.find(message.topic(), partition)?;
+        self.latest = Some((topic, partition, rebalances, assignment));
+        Some(assignment)
+    }
+
+    /// Pauses all partitions and asks for events. A message that comes all the same is put aside.
+    fn serve(&mut self, consumer: &'c Consumer, wait: Duration) -> Result<(), Cause> {
+        if !self.paused {
+            consumer.pause(&consumer.assignment()?)?;
+            self.paused = true;
+        }
+        if let Some(held) = self.poll(consumer, wait)? {
+            self.aside.push_back(held);
+            consumer.pause(&consumer.assignment()?)?; // a partition that came while the others were paused
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, consumer: &Consumer) -> Result<(), Cause> {
+        if std::mem::take(&mut self.paused) {
+            consumer.resume(&consumer.assignment()?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads again what was lost on its way.
+    fn rewind(&mut self, consumer: &Consumer) -> Result<(), Cause> {
+        let group = consumer.context();
+        for ((topic, partition), offset) in group.books.take_lost() {
+            let words = format!(
+                "{topic}/{partition}: messages were lost on their way, and are read again from offset {offset}"
+            );
+            group.complain("lost", &words);
+            group.counters.clear_note("lost"); // nobody has to mend it
+            self.aside.retain(|held| {
+                held.message.topic() != &*topic || held.message.partition() != partition
+            });
+            consumer.seek(&topic, partition, Offset::Offset(offset), GROWTH)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, consumer: &Consumer, settings: &Settings) {
+        let now = Instant::now();
+        if self.committed.is_none_or(|last| now - last >= settings.commit_interval) {
+            self.committed = Some(now);
+            consumer.context().commit(consumer, |_| true, CommitMode::Async);
+        }
+    }
+}
+
+/// Commits for the last time. Not by a call that waits: with a broker that is down it would wait for a session's time.
+fn finish(consumer: &Consumer) {
+    let group = consumer.context();
+    let until = Instant::now() + FINISH;
+    group.commit(consumer, |_| true, CommitMode::Async);
+    while group.committing.load(Relaxed) > 0 && Instant::now() < until {
+        drop(consumer.poll(STEP)); // the answer is an event; messages are another member's from now on
+    }
+}
+
+/// Takes what the messages are more than the grant, or gives back what they are less. Goes on uncharged after a while: they
+/// are in memory already.
+fn charge(permit: &mut Permit, bytes: usize, counters: &Counters) {
+    permit.shrink(bytes);
+    let until = Instant::now() + GROWTH;
+    while permit.bytes() < bytes && !permit.try_grow(bytes - permit.bytes()) {
+        if Instant::now() > until {
+            counters.count("uncharged", 1);
+            return;
+        }
+        std::thread::sleep(STEP / 5);
+    }
+}
+
+/// The batches of a round: those of one partition together, in their order.
+fn batches(
+    maker: &mut Maker,
+    mut messages: Vec<Held<'_>>,
+    mut permit: Permit,
+    books: &Arc<Books>,
+) -> Vec<Batch> {
+    messages.sort_by_key(|held| held.assignment); // stable
+    let mut batches = Vec::new();
+    for run in messages.chunk_by(|a, b| a.assignment == b.assignment) {
+        let run =
+            Run { assignment: run[0].assignment, messages: run.iter().map(|held| &held.message) };
+        maker.make(run, books, &mut permit, &mut batches);
+    }
+    batches
+}
+
+/// An error after which librdkafka does nothing more, with its own words.
+fn fatal(consumer: &Consumer, error: KafkaError) -> Cause {
+    match consumer.client().fatal_error() {
+        Some((_, words)) => anyhow::anyhow!("{words}"),
+        None => error.into(),
+    }
+}

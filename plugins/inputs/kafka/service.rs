@@ -1,0 +1,136 @@
+//! The asynchronous half: grants memory to the reader's thread, and passes on what it read.
+
+use std::sync::Arc;
+
+use sentinel_contract::{Cause, Emitter, Labels, Service, Stop};
+use sentinel_transport::kafka::Heard;
+use sentinel_transport::kafka::rdkafka::consumer::Consumer as _;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Settings;
+use super::books::Books;
+use super::group::{Consumer, Group};
+use super::labels::Labeller;
+use super::message::Maker;
+use super::payload::Decoder;
+use super::probe;
+use super::reader::{Grant, Reader, Round};
+
+/// Rounds that are granted or on their way to the lane at once.
+const ROUNDS: usize = 3;
+
+/// How memory is shared: what librdkafka holds of messages that nobody has asked for yet (its queue, and one answer of a broker on
+/// its way into it), and what a round takes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    pub(super) queued: usize,
+    pub(super) fetch: usize,
+    pub(super) round: usize,
+}
+
+impl Shares {
+    /// Of a budget of so many bytes half at most is for librdkafka.
+    pub(super) fn of(budget: usize) -> Shares {
+        // Not less than the largest message of a broker with default settings, which librdkafka insists on.
+        let fetch = (budget / 8).clamp(1_000_000, 2 << 20);
+        let queued = (budget / 2).saturating_sub(fetch).clamp(256 << 10, 4 << 20);
+        Shares { queued, fetch, round: (budget / 16).clamp(64 << 10, 512 << 10) }
+    }
+}
+
+/// The input.
+pub(super) struct Kafka {
+    pub(super) settings: Arc<Settings>,
+    pub(super) tags: Arc<Labels>,
+}
+
+#[async_trait::async_trait]
+impl Service for Kafka {
+    async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
+        // What librdkafka holds of messages before we ask for them, for as long as it may.
+        let shares = Shares::of(out.budget());
+        let fetched = (shares.queued + shares.fetch).min(out.budget() / 2);
+        let _fetched = tokio::select! {
+            permit = out.reserve(fetched) => permit,
+            () = stop.reading.cancelled() => return Ok(()),
+        };
+        let (grants, granted) = mpsc::channel(ROUNDS);
+        let (rounds, mut read) = mpsc::channel::<Round>(ROUNDS);
+        let reader = self.reader(&out, &shares, (granted, rounds), stop.clone())?;
+        let mut thread = tokio::task::spawn_blocking(move || reader.run());
+        let feed = async {
+            let turns = Arc::new(Semaphore::new(ROUNDS));
+            loop {
+                let turn = Arc::clone(&turns).acquire_owned().await?;
+                let permit = out.reserve(shares.round).await;
+                if grants.send(Grant { permit, turn }).await.is_err() {
+                    return Ok::<(), Cause>(());
+                }
+            }
+        };
+        let pass = async {
+            while let Some(round) = read.recv().await {
+                for batch in round.batches {
+                    out.send(batch).await;
+                }
+            }
+        };
+        let feed = async {
+            tokio::select! {
+                _closed = feed => (),
+                () = stop.reading.cancelled() => (),
+            }
+        };
+        tokio::select! {
+            ended = &mut thread => return ended?, // before it was told to
+            ((), ()) = async { tokio::join!(feed, pass) } => (),
+        }
+        drop(out); // the lane ends
+        thread.await?
+    }
+
+    async fn probe(&mut self) -> Option<Result<String, Cause>> {
+        Some(probe::probe(Arc::clone(&self.settings)).await)
+    }
+}
+
+impl Kafka {
+    fn reader(
+        &self,
+        out: &Emitter,
+        shares: &Shares,
+        (grants, rounds): (mpsc::Receiver<Grant>, mpsc::Sender<Round>),
+        stop: Stop,
+    ) -> Result<Reader, Cause> {
+        let settings = Arc::clone(&self.settings);
+        let counters = Arc::clone(&out.counters);
+        let group = Group {
+            settings: Arc::clone(&settings),
+            books: Arc::new(Books::default()),
+            counters: Arc::clone(&counters),
+            heard: Heard::new(settings.tls.clone()),
+            rebalances: 0.into(),
+            committing: 0.into(),
+        };
+        let mut client = settings.client.clone();
+        for (name, value) in [
+            ("queued.max.messages.kbytes", shares.queued >> 10),
+            ("fetch.max.bytes", shares.fetch),
+            ("fetch.message.max.bytes", shares.fetch / 2),
+        ] {
+            if client.get(name).is_none() {
+                client.set(name, value.to_string()); // a property may say otherwise
+            }
+        }
+        let consumer: Consumer = client.create_with_context(group)?;
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        let labels = settings.labels.clone();
+        let labeller = Labeller::new(&self.tags, labels, settings.fields.clone());
+        let decoder = Decoder::new(settings.format);
+        let maker = Maker { origin: Arc::clone(&out.origin), labeller, decoder, counters };
+        let (rounds, runtime) = (Some(rounds), Handle::current());
+        Ok(Reader { settings, consumer, maker, grants, rounds, stop, runtime })
+    }
+}
