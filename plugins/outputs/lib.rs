@@ -4,6 +4,8 @@ use sentinel_contract::{Entry, Output};
 
 pub mod file;
 
+pub mod kafka;
+
 pub mod loki;
 
 pub mod victoriametrics;
@@ -21,6 +23,7 @@ mod testing;
 /// Every output, in alphabetical order.
 pub const ALL: &[Entry<Box<dyn Output>>] = &[
     Entry::of::<file::File>(),
+    Entry::of::<kafka::Kafka>(),
     Entry::of::<loki::Loki>(),
     Entry::of::<victoriametrics::VictoriaMetrics>(),
 ];
