@@ -4,7 +4,7 @@
 //! `SENTINEL_FAULTS=short|full|soak` switches them on (`tests/run faults` does), `SENTINEL_FAULT_SEED` makes a run again.
 //! Each ends by itself: when its time is up, what it started is killed and it fails.
 //!
-//! Rows without a test, to be added with what they test: 2 for pushes (needs a push input), 17 (Kafka), 19 (a receiver), 20
+//! Rows without a test, to be added with what they test: 2 for pushes (needs a push input), 19 (a receiver), 20
 //! for SIGHUP (needs reload), 22 (models over restarts). Rows 3 and 4 are tests of the engine's queue. 15 has no EIO and no
 //! read-only remount.
 
@@ -13,6 +13,7 @@ mod case;
 mod clock;
 mod disk;
 mod identity;
+mod kafka;
 mod kills;
 mod memory;
 mod models;
@@ -162,6 +163,16 @@ fn clock_jumps() {
 #[test] // 16
 fn clock_put_right() {
     run("clock_put_right", &Limits(240, 240), clock::clock_put_right);
+}
+
+#[test] // 17
+fn kafka_fleet() {
+    run("kafka_fleet", &Limits(240, 900), kafka::kafka_fleet);
+}
+
+#[test] // 17
+fn kafka_rebalance() {
+    run("kafka_rebalance", &Limits(240, 600), kafka::kafka_rebalance);
 }
 
 #[test] // 18

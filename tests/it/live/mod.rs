@@ -10,6 +10,7 @@ mod bad_input;
 mod delivery;
 mod detection;
 mod first_look;
+pub(crate) mod kafka;
 mod page;
 mod replay;
 mod telegraf;

@@ -23,12 +23,15 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) dir: PathBuf,
     pub(crate) pid: i32,
+    /// What `tests/stack/up` said of it: lines of `key=value`.
+    said: String,
 }
 
 impl Server {
     /// Starts it in a folder of its own below `dir`.
     pub(crate) fn start(name: &'static str, dir: &Path) -> Server {
-        let mut server = Server { name, url: String::new(), dir: dir.join(name), pid: 0 };
+        let mut server =
+            Server { name, url: String::new(), dir: dir.join(name), pid: 0, said: String::new() };
         server.up();
         server
     }
@@ -40,12 +43,15 @@ impl Server {
             command.args(["--port", self.url.rsplit(':').next().unwrap()]);
         }
         let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let value = |key: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.unwrap_or_else(|| panic!("{} did not start: {output:?}", self.name)).to_owned()
-        };
-        (self.pid, self.url) = (value("pid").parse().unwrap(), value("url"));
+        self.said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{} did not start: {output:?}", self.name);
+        (self.pid, self.url) = (self.value("pid").parse().unwrap(), self.value("url").to_owned());
+    }
+
+    /// A value that `tests/stack/up` said.
+    pub(crate) fn value(&self, key: &str) -> &str {
+        let line = self.said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("{} has no {key}: {}", self.name, self.said))
     }
 
     /// `kill -9`.

@@ -111,6 +111,11 @@ impl Tap {
         *self.shared.mode.lock().unwrap() = mode;
     }
 
+    /// Takes out the pushes that came since the last call: for runs of which not everything can be kept.
+    pub(crate) fn drain(&self) -> Vec<Push> {
+        std::mem::take(&mut *self.shared.pushes.lock().unwrap())
+    }
+
     /// How many pushes were answered with this status.
     pub(crate) fn answered(&self, status: u16) -> usize {
         self.shared.pushes.lock().unwrap().iter().filter(|push| push.status == status).count()

@@ -1,0 +1,7 @@
+//! The agent with a real Kafka broker: in, out, and both behind each other.
+
+pub(crate) mod broker;
+
+mod consume;
+mod produce;
+mod refused;
