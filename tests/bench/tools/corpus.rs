@@ -1,7 +1,7 @@
 //! Corpora made from a seed: the same arguments give the same bytes everywhere.
 //!
 //! `text`: lines of 200 bytes with their newline, words of random letters from a vocabulary of 4,096, so that neither
-//! snappy nor a branch predictor has it easy. `combined`: an access log as nginx and Apache write it; a few thousand
+//! snappy nor a branch predictor has it easy. `wide`: the same with 1,024 bytes. `combined`: an access log as nginx and Apache write it; a few thousand
 //! clients, most requests to few paths, times that never go back, 1,000 requests in each second. No real log is in it.
 
 use std::{
@@ -15,6 +15,8 @@ use clap::ValueEnum;
 
 /// Bytes of a `text` line, newline included.
 const TEXT_LINE: usize = 200;
+/// Bytes of a `wide` line.
+const WIDE_LINE: usize = 1024;
 const WORDS: usize = 4096;
 const REQUESTS_PER_SECOND: u32 = 1000;
 
@@ -41,6 +43,7 @@ const REFERRERS: [&str; 3] = ["-", "https://shop.example.org/", "https://www.goo
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Kind {
     Text,
+    Wide,
     Combined,
 }
 
@@ -49,11 +52,12 @@ pub(crate) fn write(kind: Kind, path: &Path, lines: u32, seed: u64) -> Result<()
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut random = Random(seed);
     let words: Vec<String> = (0..WORDS).map(|_| random.word()).collect();
-    let mut line = Vec::with_capacity(512);
+    let mut line = Vec::with_capacity(2048);
     for id in 0..lines {
         line.clear();
         match kind {
-            Kind::Text => text(&mut line, id, &words, &mut random),
+            Kind::Text => text(&mut line, TEXT_LINE, id, &words, &mut random),
+            Kind::Wide => text(&mut line, WIDE_LINE, id, &words, &mut random),
             Kind::Combined => combined(&mut line, id, &mut random)?,
         }
         out.write_all(&line)?;
@@ -61,13 +65,13 @@ pub(crate) fn write(kind: Kind, path: &Path, lines: u32, seed: u64) -> Result<()
     out.flush().context("writing the corpus")
 }
 
-fn text(line: &mut Vec<u8>, id: u32, words: &[String], random: &mut Random) {
+fn text(line: &mut Vec<u8>, bytes: usize, id: u32, words: &[String], random: &mut Random) {
     line.extend_from_slice(format!("id={id:08}").as_bytes());
-    while line.len() < TEXT_LINE {
+    while line.len() < bytes {
         line.push(b' ');
         line.extend_from_slice(words[random.below(WORDS)].as_bytes());
     }
-    line.truncate(TEXT_LINE - 1);
+    line.truncate(bytes - 1);
     if line.ends_with(b" ") {
         line.pop();
         line.push(b'.'); // Telegraf trims a line: what arrives could not be compared
