@@ -28,7 +28,7 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
         }
     };
     let answers = if online { ask(&plan, &shared)? } else { Vec::new() };
-    let good = answers.iter().all(|(_, answer)| answer.is_ok());
+    let good = answers.iter().all(|(_, _, answer)| answer.is_ok());
     match format {
         Output::Text => {
             let count =
@@ -39,7 +39,7 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
                 count(plan.processors.len(), "processor"),
                 count(plan.outputs.len(), "output")
             ));
-            for (alias, answer) in &answers {
+            for (_, alias, answer) in &answers {
                 let (mark, words) = match answer {
                     Ok(words) => ("ok", words.clone()),
                     Err(error) => ("FAILED", format!("{error:#}")),
@@ -50,10 +50,10 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
         Output::Json => {
             let backends: Vec<_> = answers
                 .iter()
-                .map(|(alias, answer)| match answer {
-                    Ok(words) => json!({"output": alias, "ok": true, "answer": words}),
+                .map(|(role, alias, answer)| match answer {
+                    Ok(words) => json!({role.word(): alias, "ok": true, "answer": words}),
                     Err(error) => {
-                        json!({"output": alias, "ok": false, "answer": format!("{error:#}")})
+                        json!({role.word(): alias, "ok": false, "answer": format!("{error:#}")})
                     }
                 })
                 .collect();
@@ -63,7 +63,7 @@ pub(crate) fn check(options: &Options, online: bool, format: Output) -> anyhow::
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-type Answer = (String, anyhow::Result<String>);
+type Answer = (Role, String, anyhow::Result<String>);
 
 /// Asks the far side of every input that has one, and every output's backend.
 fn ask(plan: &Plan, shared: &Shared) -> anyhow::Result<Vec<Answer>> {
@@ -75,7 +75,8 @@ fn ask(plan: &Plan, shared: &Shared) -> anyhow::Result<Vec<Answer>> {
         let answer =
             runtime.block_on(async { tokio::time::timeout(PATIENCE, service.probe()).await });
         let late = |_late| Some(Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
-        answers.extend(answer.unwrap_or_else(late).map(|answer| (spec.alias.to_string(), answer)));
+        let answer = answer.unwrap_or_else(late);
+        answers.extend(answer.map(|answer| (Role::Input, spec.alias.to_string(), answer)));
     }
     for spec in &plan.outputs {
         let mut output = spec.build(&plan.context(Role::Output, spec, shared))?;
@@ -83,7 +84,7 @@ fn ask(plan: &Plan, shared: &Shared) -> anyhow::Result<Vec<Answer>> {
             runtime.block_on(async { tokio::time::timeout(PATIENCE, output.probe()).await });
         let answer =
             answer.unwrap_or_else(|_late| Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
-        answers.push((spec.alias.to_string(), answer));
+        answers.push((Role::Output, spec.alias.to_string(), answer));
     }
     Ok(answers)
 }

@@ -13,6 +13,9 @@ use sentinel_contract::Fate;
 
 use crate::ledger::{Ledger, Outcome};
 
+/// How often a drain looks whether it is to end.
+const STEP: Duration = Duration::from_millis(100);
+
 /// A partition of a topic.
 pub(super) type Partition = (Arc<str>, i32);
 
@@ -137,19 +140,27 @@ impl Books {
         }
     }
 
-    /// Waits until all that went out of these partitions is acknowledged, or until then. Whether it is.
-    pub(super) fn drain(&self, of: impl Fn(&Partition) -> bool, patience: Duration) -> bool {
+    /// Waits until all that went out of these partitions is acknowledged, until then, or until some of it is lost or `stop` says
+    /// so. Whether it is.
+    pub(super) fn drain(
+        &self,
+        of: impl Fn(&Partition) -> bool,
+        patience: Duration,
+        stop: impl Fn() -> bool,
+    ) -> bool {
         let until = Instant::now() + patience;
         let mut entries = self.lock();
         loop {
             let settled =
                 |account: &Account| account.ledger.as_ref().is_none_or(Ledger::is_settled);
-            let mut asked = entries.ours.values().filter(|account| of(&account.partition));
-            if asked.all(settled) {
+            let mut asked = entries.ours.iter().filter(|(_, account)| of(&account.partition));
+            if asked.all(|(_, account)| settled(account)) {
                 return true;
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let is_asked = |id: &u64| entries.ours.get(id).is_some_and(|a| of(&a.partition));
+            let lost = entries.lost.iter().any(|(id, _)| is_asked(id));
+            let left = until.saturating_duration_since(Instant::now()).min(STEP);
+            if lost || left.is_zero() || stop() {
                 return false;
             }
             let waited = self.resolved.wait_timeout(entries, left);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use sentinel_contract::Stop;
 use sentinel_contract::telemetry::Counters;
 use sentinel_transport::kafka::rdkafka::client::ClientContext;
 use sentinel_transport::kafka::rdkafka::config::RDKafkaLogLevel;
@@ -31,6 +32,8 @@ pub(super) struct Group {
     pub(super) heard: Heard,
     /// Times that partitions were given or taken.
     pub(super) rebalances: AtomicU64,
+    /// Who is told to stop waits for nobody.
+    pub(super) stop: Stop,
     /// Commits that are not answered yet.
     pub(super) committing: AtomicU64,
 }
@@ -73,7 +76,8 @@ impl Group {
         };
         // Of partitions that were lost (we were taken for dead) another member reads already: it is too late to wait.
         if !consumer.assignment_lost() {
-            if !self.books.drain(is_going, self.settings.drain_timeout) {
+            let stop = || self.stop.reading.is_cancelled();
+            if !self.books.drain(is_going, self.settings.drain_timeout, stop) {
                 self.counters.count("drain_timed_out", going.len() as u64);
             }
             self.commit(consumer, is_going, CommitMode::Sync);

@@ -61,12 +61,15 @@ impl Maker {
         };
         let told = Arc::clone(books);
         let receipt = Receipt::new(move |fate| told.resolve(assignment, number, fate));
-        let mut share = Some(permit.split(messages.clone().map(cost).sum()));
+        let mut share = permit.split(messages.clone().map(cost).sum());
         let (mut found, poison) = self.events(messages);
         found.drops.settle(&self.counters);
+        let (lines, samples) =
+            (found.logs.len() * size_of::<Log>(), size_of_val(&found.metrics[..]));
+        self.charge(&mut share, lines + samples);
         let (source, order) = (first.partition() as u64, order(first.topic(), first.partition()));
-        let mut push = |events: Events, refused| {
-            let (receipt, permit) = (Some(receipt.clone()), share.take());
+        let mut push = |events: Events, refused, bytes| {
+            let (receipt, permit) = (Some(receipt.clone()), Some(share.split(bytes)));
             let origin = Arc::clone(&self.origin);
             batches.push(Batch {
                 source,
@@ -77,16 +80,24 @@ impl Maker {
                 ..Batch::new(origin, events)
             });
         };
-        if !found.logs.is_empty() {
-            push(Events::Logs(found.logs), None);
-        }
         if !found.metrics.is_empty() {
-            push(Events::Metrics(found.metrics), None);
+            push(Events::Metrics(found.metrics), None, samples);
         }
         for Poison { log, why } in poison {
-            push(Events::Logs(vec![log]), Some(why));
+            push(Events::Logs(vec![log]), Some(why), 0);
+        }
+        if !found.logs.is_empty() {
+            push(Events::Logs(found.logs), None, usize::MAX); // the rest: the buffer is theirs
         }
         receipt.resolve(Fate::Delivered); // as far as this copy goes
+    }
+
+    /// Charges what a format's events take beyond what a line each would: many samples, or many lines, of one message.
+    fn charge(&self, share: &mut Permit, events: usize) {
+        let more = events.saturating_sub(share.bytes());
+        if more > 0 && !share.try_grow(more) {
+            self.counters.count("uncharged", 1);
+        }
     }
 
     fn events<'m, M: Message + 'm>(

@@ -1,7 +1,7 @@
 //! `check --online`: whether brokers let us in, the topics are there, and the group is ours to use.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sentinel_contract::Cause;
 use sentinel_transport::kafka::rdkafka::client::ClientContext;
@@ -13,7 +13,7 @@ use sentinel_transport::kafka::{Heard, heard};
 
 use super::Settings;
 
-/// How long brokers may take.
+/// How long brokers may take, for all that is asked.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Hears what is wrong.
@@ -41,14 +41,15 @@ fn ask(settings: &Settings) -> Result<String, Cause> {
     let consumer: BaseConsumer<Listener> =
         settings.client.create_with_context(Listener(Arc::clone(&heard)))?;
     // What it has said waits among other events, and a call takes one.
+    let until = Instant::now() + PATIENCE;
+    let left = || until.saturating_duration_since(Instant::now());
     let listen = || (0..100).for_each(|_| drop(consumer.poll(Duration::ZERO)));
-    let metadata =
-        heard::ask(&heard, PATIENCE, listen, |wait| consumer.fetch_metadata(None, wait))?;
+    let metadata = heard::ask(&heard, left(), listen, |wait| consumer.fetch_metadata(None, wait))?;
     let mut partitions = TopicPartitionList::new();
     // What an expression matches is seen when it runs.
     for topic in settings.topics.iter().filter(|topic| !topic.starts_with('^')) {
         let about = |wait| consumer.fetch_metadata(Some(topic), wait);
-        for found in heard::ask(&heard, PATIENCE, listen, about)?.topics() {
+        for found in heard::ask(&heard, left(), listen, about)?.topics() {
             if let Some(error) = found.error() {
                 anyhow::bail!("{topic}: {}", heard.about(error.into()));
             }
@@ -60,7 +61,7 @@ fn ask(settings: &Settings) -> Result<String, Cause> {
     let (count, topics) = (partitions.count(), settings.topics.len());
     // Asks the group's coordinator.
     let group = |wait| consumer.committed_offsets(partitions.clone(), wait);
-    for one in heard::ask(&heard, PATIENCE, listen, group)?.elements() {
+    for one in heard::ask(&heard, left(), listen, group)?.elements() {
         one.error()?;
     }
     Ok(format!("{} brokers, {count} partitions of {topics} topics", metadata.brokers().len()))

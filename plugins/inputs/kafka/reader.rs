@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_millis(10);
 const STALLED: Duration = Duration::from_secs(1);
 /// How long one wait for memory lasts, and one call for events while paused.
 const STEP: Duration = Duration::from_millis(100);
+/// Pauses before what was lost on its way is read again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The last commit is waited for this long.
 const FINISH: Duration = Duration::from_secs(3);
 /// A message larger than a grant waits this long for more memory.
@@ -74,6 +77,23 @@ struct State<'c> {
     latest: Option<(usize, i32, u64, u64)>,
     paused: bool,
     committed: Option<Instant>,
+    lost: Lost,
+}
+
+/// A pause after messages were lost on their way: from a second to a minute while that goes on.
+#[derive(Default)]
+pub(super) struct Lost {
+    pub(super) until: Option<Instant>,
+    pub(super) pause: Duration,
+}
+
+impl Lost {
+    pub(super) fn again(&mut self, now: Instant) {
+        let calm = self.until.is_none_or(|until| now > until + 2 * LONGEST_PAUSE);
+        let longer = if calm { FIRST_PAUSE } else { self.pause * 2 };
+        self.pause = longer.min(LONGEST_PAUSE);
+        self.until = Some(now + self.pause);
+    }
 }
 
 impl Reader {
@@ -95,6 +115,10 @@ impl Reader {
                 continue;
             }
             state.rewind(consumer)?;
+            if state.lost.until.is_some_and(|until| Instant::now() < until) {
+                state.serve(consumer, STEP)?; // what lost it may lose it again at once
+                continue;
+            }
             let Some(sink) = &rounds else { break };
             if grant.is_none() {
                 let step = if state.paused { Duration::ZERO } else { STEP };
@@ -217,6 +241,7 @@ impl<'c> State<'c> {
             );
             group.complain("lost", &words);
             group.counters.clear_note("lost"); // nobody has to mend it
+            self.lost.again(Instant::now());
             self.aside.retain(|held| {
                 held.message.topic() != &*topic || held.message.partition() != partition
             });

@@ -111,6 +111,7 @@ impl Kafka {
             counters: Arc::clone(&counters),
             heard: Heard::new(settings.tls.clone()),
             rebalances: 0.into(),
+            stop: stop.clone(),
             committing: 0.into(),
         };
         let mut client = settings.client.clone();

@@ -30,7 +30,7 @@ pub(super) enum Start {
 
 /// Sets the offset of each partition.
 ///
-/// Errors: a broker did not answer; partitions that have no offset then begin where librdkafka's `auto.offset.reset` says.
+/// Errors: a broker did not answer for one or all; such a partition begins where the group left off, else at its oldest message.
 pub(super) fn resolve(
     consumer: &Consumer,
     partitions: &mut TopicPartitionList,
@@ -38,27 +38,43 @@ pub(super) fn resolve(
     counters: &Counters,
 ) -> Result<(), Cause> {
     let committed = consumer.committed_offsets(partitions.clone(), PATIENCE)?;
-    let mut told = TopicPartitionList::new();
+    let (mut told, mut failed) = (TopicPartitionList::new(), Ok(()));
     for one in committed.elements() {
-        one.error()?;
         let (topic, id) = (one.topic(), one.partition());
-        let offset = if let Offset::Offset(offset) = one.offset() {
-            let (oldest, _) = consumer.fetch_watermarks(topic, id, PATIENCE)?;
-            counters.drop_events("source_gone", oldest.saturating_sub(offset).max(0) as u64);
-            Offset::Offset(offset.max(oldest))
-        } else {
-            let first = first(consumer, topic, id, settings.start)?;
-            if let Offset::Offset(_) = first {
-                told.add_partition_offset(topic, id, first)?;
+        let begin = one
+            .error()
+            .map_err(Cause::from)
+            .and_then(|()| begin(consumer, (topic, id), one.offset(), settings.start, counters));
+        match begin {
+            Ok((offset, is_new)) => {
+                partitions.set_partition_offset(topic, id, offset)?;
+                if let (Offset::Offset(_), true) = (offset, is_new) {
+                    told.add_partition_offset(topic, id, offset)?;
+                }
             }
-            first
-        };
-        partitions.set_partition_offset(topic, id, offset)?;
+            Err(error) => failed = Err(error), // the others begin where they should
+        }
     }
     if told.count() > 0 {
         consumer.commit(&told, CommitMode::Sync)?;
     }
-    Ok(())
+    failed
+}
+
+/// Where one partition begins, and whether the group does not know that yet.
+fn begin(
+    consumer: &Consumer,
+    (topic, id): (&str, i32),
+    committed: Offset,
+    start: Start,
+    counters: &Counters,
+) -> Result<(Offset, bool), Cause> {
+    let Offset::Offset(offset) = committed else {
+        return Ok((first(consumer, topic, id, start)?, true));
+    };
+    let (oldest, _) = consumer.fetch_watermarks(topic, id, PATIENCE)?;
+    counters.drop_events("source_gone", oldest.saturating_sub(offset).max(0) as u64);
+    Ok((Offset::Offset(offset.max(oldest)), false))
 }
 
 fn first(consumer: &Consumer, topic: &str, partition: i32, start: Start) -> Result<Offset, Cause> {

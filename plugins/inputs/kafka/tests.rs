@@ -16,6 +16,7 @@ use super::books::{Books, Partition};
 use super::labels::Labeller;
 use super::message::{Maker, Run};
 use super::payload::Decoder;
+use super::reader::Lost;
 use super::service::Shares;
 use super::start::Start;
 use super::{Config, Format, Kafka, settings, templates};
@@ -161,12 +162,21 @@ async fn a_partition_drains_when_all_of_it_is_acknowledged() {
     let mut batch = make(&mut maker, &books, ours, &[message(0, 1, Some("a"))]).await;
     let open = make(&mut maker, &books, other, &[message(1, 1, Some("a"))]).await;
     let first = |partition: &Partition| partition.1 == 0;
-    assert!(!books.drain(first, Duration::from_millis(1)));
+    assert!(!books.drain(first, Duration::from_millis(1), || false));
     let waiting = Arc::clone(&books);
-    let drained = std::thread::spawn(move || waiting.drain(first, Duration::from_secs(60)));
+    let drained =
+        std::thread::spawn(move || waiting.drain(first, Duration::from_secs(60), || false));
     resolve(&mut batch[0], Fate::Delivered);
     assert!(drained.join().unwrap(), "what is under way of another partition is not waited for");
+    let second = |partition: &Partition| partition.1 == 1;
+    assert!(
+        !books.drain(second, Duration::from_secs(60), || true),
+        "who is told to stop does not wait"
+    );
     drop(open);
+    let started = std::time::Instant::now();
+    assert!(!books.drain(second, Duration::from_secs(60), || false));
+    assert!(started.elapsed() < Duration::from_secs(30), "what is lost is not waited for");
 }
 
 #[tokio::test]
@@ -348,6 +358,7 @@ async fn a_message_of_another_format_is_a_dead_letter_and_its_neighbours_are_eve
     let messages =
         [message(0, 1, Some(good)), message(0, 2, Some("{oops")), message(0, 3, Some(good))];
     let mut batches = make(&mut maker, &books, ours, &messages).await;
+    batches.sort_by_key(|batch| batch.refused.is_some());
     assert_eq!(batches.len(), 2);
     assert_eq!((logs(&batches[0]).len(), &batches[0].refused), (2, &None));
     let why = batches[1].refused.clone().unwrap();
@@ -369,4 +380,40 @@ fn memory_is_shared_so_that_something_is_left_to_read_with() {
         assert_eq!(Shares::of(budget), shares);
         assert!(shares.queued + shares.fetch + 3 * shares.round < budget);
     }
+}
+
+#[tokio::test]
+async fn many_samples_of_a_small_message_are_charged_by_what_they_are() {
+    let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
+    maker.decoder = Decoder::new(Format::Influx);
+    let ours = books.assign(("logs".into(), 0));
+    let fields: Vec<String> = (0..100).map(|at| format!("f{at}=1")).collect();
+    let line = format!("m {}", fields.join(","));
+    let (memory, mut batches) = (Memory::new(1 << 20), Vec::new());
+    let mut permit = memory.acquire(1000).await;
+    let messages = [message(0, 1, Some(&line))];
+    maker.make(
+        Run { assignment: ours, messages: messages.iter() },
+        &books,
+        &mut permit,
+        &mut batches,
+    );
+    assert_eq!(batches[0].events.len(), 100);
+    assert_eq!(batches[0].permit.as_ref().unwrap().bytes(), 100 * 24);
+    drop((batches, permit));
+    assert_eq!(memory.used(), 0);
+}
+
+#[test]
+fn pauses_after_losses_double_to_a_minute_and_begin_anew_after_a_calm() {
+    let (mut lost, mut now) = (Lost::default(), std::time::Instant::now());
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        lost.again(now);
+        pauses.push(lost.pause.as_secs());
+        now = lost.until.unwrap();
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    lost.again(now + Duration::from_secs(121));
+    assert_eq!(lost.pause.as_secs(), 1);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sentinel_contract::{Cause, WriteError};
 use sentinel_transport::Tls;
@@ -27,6 +27,14 @@ const FULL: Duration = Duration::from_millis(20);
 /// How long brokers may take to answer a probe.
 const PROBE: Duration = Duration::from_secs(8);
 
+/// A broker refuses a whole record batch for it, or for another message of it: which one it is, is found by halves.
+fn is_shared(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidDifferentRecord
+    )
+}
+
 type Inner = ThreadedProducer<Reports, NoCustomPartitioner>;
 
 /// Makes the producer when it is needed.
@@ -34,6 +42,8 @@ pub(super) struct Link {
     client: ClientConfig,
     tls: Tls,
     timeout: Duration,
+    /// The topic is the same for all events.
+    one_topic: bool,
     current: Mutex<Option<Arc<Producer>>>,
 }
 
@@ -78,6 +88,8 @@ pub(super) struct Writing {
     id: u32,
     /// Alarms before it began, which are not about it.
     alarms: u64,
+    began: Instant,
+    timeout: Duration,
     /// The events of each message.
     events: Vec<Range<usize>>,
 }
@@ -87,14 +99,19 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Link {
-    pub(super) fn new(client: ClientConfig, tls: Tls, timeout: Duration) -> Self {
-        Link { client, tls, timeout, current: Mutex::default() }
+    pub(super) fn new(client: ClientConfig, tls: Tls, timeout: Duration, one_topic: bool) -> Self {
+        Link { client, tls, timeout, one_topic, current: Mutex::default() }
+    }
+
+    /// A write begins, on the producer that is there, or a new one.
+    pub(super) fn begin(&self) -> Result<Writing, Cause> {
+        Ok(self.producer()?.begin(self.timeout))
     }
 
     /// The producer; made when there is none.
     ///
     /// Errors: librdkafka refuses its configuration, for example a certificate that cannot be read.
-    pub(super) fn producer(&self) -> Result<Arc<Producer>, Cause> {
+    fn producer(&self) -> Result<Arc<Producer>, Cause> {
         let mut current = locked(&self.current);
         if let Some(producer) = &*current {
             return Ok(Arc::clone(producer));
@@ -133,22 +150,29 @@ impl Link {
             }
         };
         let Some((_, code)) =
-            failed.iter().find(|(_, code)| trouble(*code) != Trouble::Message).or(failed.first())
+            failed.iter().find(|(_, code)| self.is_for_all(*code)).or(failed.first())
         else {
             return Ok((Vec::new(), None));
         };
         let topic = locked(&writing.counts.state).topic.clone();
         let words = anyhow::anyhow!("{topic}: {}", reports.heard.about(*code));
-        match trouble(*code) {
-            // Of a record batch that is too large for its topic the broker refuses all: which message it is, is found by halves.
-            Trouble::Message if *code == Code::MessageSizeTooLarge && writing.events.len() > 1 => {
-                Err(WriteError::Split { cause: words })
-            }
-            Trouble::Message => {
-                let events = failed.iter().flat_map(|(at, _)| writing.events[*at as usize].clone());
-                Ok((events.collect(), Some(words)))
-            }
-            other => Err(self.give_up(&writing, other, words)),
+        let events: usize = writing.events.iter().map(ExactSizeIterator::len).sum();
+        if self.is_for_all(*code) {
+            Err(self.give_up(&writing, trouble(*code), words))
+        } else if failed.iter().any(|(_, code)| is_shared(*code)) && events > 1 {
+            Err(WriteError::Split { cause: words })
+        } else {
+            let events = failed.iter().flat_map(|(at, _)| writing.events[*at as usize].clone());
+            Ok((events.collect(), Some(words)))
+        }
+    }
+
+    /// Whether it is not about single messages: then all are kept. One topic of many that is not there is about its own.
+    fn is_for_all(&self, code: Code) -> bool {
+        match trouble(code) {
+            Trouble::Message => false,
+            Trouble::Topic => self.one_topic,
+            _ => true,
         }
     }
 
@@ -159,7 +183,7 @@ impl Link {
             *current = None;
         }
         drop(current);
-        writing.producer.inner().purge(PurgeConfig::default().queue().inflight());
+        writing.producer.inner().purge(PurgeConfig::default().queue().inflight().non_blocking());
         match trouble {
             Trouble::Credentials | Trouble::Topic | Trouble::Group => WriteError::Hold { cause },
             Trouble::Brokers | Trouble::Message | Trouble::Other => {
@@ -182,12 +206,13 @@ impl Producer {
     }
 
     /// A write begins.
-    pub(super) fn begin(self: &Arc<Self>) -> Writing {
+    fn begin(self: &Arc<Self>, timeout: Duration) -> Writing {
         let (id, counts) = (self.next.fetch_add(1, Relaxed), Arc::new(Counts::default()));
         let reports = self.inner().client().context();
         locked(&reports.writes).insert(id, Arc::clone(&counts));
         let alarms = locked(&reports.alarm).0;
-        Writing { producer: Arc::clone(self), counts, id, alarms, events: Vec::new() }
+        let (producer, began, events) = (Arc::clone(self), Instant::now(), Vec::new());
+        Writing { producer, counts, id, alarms, began, timeout, events }
     }
 
     fn ask(&self, topic: Option<&str>) -> Result<String, Cause> {
@@ -235,6 +260,11 @@ impl Writing {
             if error.rdkafka_error_code() != Some(Code::QueueFull) {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
                 self.counts.failed(at, code, &address.topic);
+                return;
+            }
+            let alarms = locked(&reports.alarm).0;
+            if alarms > self.alarms || self.began.elapsed() > self.timeout {
+                self.counts.failed(at, Code::MessageTimedOut, &address.topic);
                 return;
             }
             record = back;

@@ -165,9 +165,11 @@ impl Plugin for Kafka {
             }
         }
         let (Some(topic), Some(key)) = (topic, key) else { return Err(errors) };
+        let addresses = Addresses::new(topic, key, Arc::clone(&context.host));
+        let one_topic = addresses.fixed_topic().is_some();
         Ok(Box::new(Kafka {
-            link: Arc::new(Link::new(client, config.tls, config.timeout.0)),
-            addresses: Addresses::new(topic, key, Arc::clone(&context.host)),
+            link: Arc::new(Link::new(client, config.tls, config.timeout.0, one_topic)),
+            addresses,
             payloads: Payloads::new(config.format),
             max_bytes: config.max_message_bytes.0 as usize,
             concurrency: config.concurrency,
@@ -203,8 +205,7 @@ impl Output for Kafka {
     }
 
     async fn write(&mut self, pieces: &[Piece]) -> Result<(), WriteError> {
-        let producer = self.link.producer().map_err(|cause| WriteError::Hold { cause })?;
-        let mut writing = producer.begin();
+        let mut writing = self.link.begin().map_err(|cause| WriteError::Hold { cause })?;
         let (mut refused, mut why) = (Vec::new(), None);
         self.payloads.begin();
         while let Some(message) = self.payloads.next(pieces, &mut self.addresses) {

@@ -79,12 +79,16 @@ pub fn trouble(code: Code) -> Trouble {
         | Code::UnknownTopicOrPartition
         | Code::UnknownPartition
         | Code::InvalidTopic
+        | Code::PolicyViolation
+        | Code::UnsupportedCompressionType
         | Code::TopicAuthorizationFailed => Trouble::Topic,
         Code::GroupAuthorizationFailed | Code::InvalidGroupId => Trouble::Group,
         Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
         | Code::InvalidMessageSize
         | Code::InvalidRecord
-        | Code::InvalidMessage => Trouble::Message,
+        | Code::InvalidDifferentRecord
+        | Code::InvalidTimestamp => Trouble::Message,
         _ => Trouble::Other,
     }
 }

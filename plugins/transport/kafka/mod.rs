@@ -32,7 +32,7 @@ pub const HAS_TLS: bool = cfg!(feature = "kafka-tls");
 const NO_TLS: &str = "needs a build with the feature kafka-tls, which packages have (cargo build --features kafka-tls)";
 
 /// librdkafka's settings that are ours to make; an option of the plugin sets them, or a promise rests on them.
-const OURS: [&str; 26] = [
+const OURS: [&str; 31] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "client.id",
@@ -59,6 +59,19 @@ const OURS: [&str; 26] = [
     "compression.codec",
     "compression.type",
     "message.timeout.ms",
+    "message.max.bytes",
+    "max.poll.interval.ms",
+    "statistics.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+    "transactional.id",
+];
+
+/// Names that librdkafka has for settings that go by another name too (`RD_KAFKA_CONF` aliases): of two only one would count.
+const ALIASES: [(&str, &str); 4] = [
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("retries", "message.send.max.retries"),
 ];
 
 /// librdkafka's `security.protocol`.
@@ -150,7 +163,9 @@ impl KafkaOptions {
             self.set_tls(&mut config);
         }
         for (name, value) in &self.properties {
-            if OURS.contains(&name.as_str()) {
+            let alias = ALIASES.iter().find(|(alias, _)| alias == name);
+            let name = alias.map_or(name.as_str(), |(_, name)| name);
+            if OURS.contains(&name) {
                 let reason = "is set by the plugin: see its options";
                 errors.push(ConfigError::value(format!("properties.\"{name}\""), reason));
                 continue;

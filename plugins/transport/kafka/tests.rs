@@ -159,3 +159,29 @@ fn a_code_without_words_is_told_by_what_was_said_of_its_kind() {
     heard.error(&KafkaError::Global(Code::TopicAuthorizationFailed), "topic \"a\": not allowed");
     assert!(heard.about(Code::UnknownTopicOrPartition).starts_with("topic \"a\": not allowed"));
 }
+
+#[test]
+fn a_setting_of_two_names_is_one_setting() {
+    let with_property = |name: &str| {
+        with(|o| {
+            o.properties.insert(name.to_owned(), Secret::new("50"));
+        })
+    };
+    let config = with_property("linger.ms").client().unwrap();
+    assert_eq!(config.get("queue.buffering.max.ms"), Some("50"));
+    assert_eq!(config.get("linger.ms"), None);
+    let said = refusals(&with_property("delivery.timeout.ms"));
+    assert!(said.contains("is set by the plugin"), "{said}");
+}
+
+#[test]
+fn a_record_that_is_refused_with_others_is_about_messages() {
+    for code in [Code::InvalidDifferentRecord, Code::InvalidTimestamp, Code::MessageBatchTooLarge] {
+        assert_eq!(super::trouble(code), Trouble::Message, "{code}");
+    }
+    assert_eq!(
+        super::trouble(Code::InvalidMessage),
+        Trouble::Other,
+        "what the way has spoilt is sent again"
+    );
+}

@@ -146,3 +146,54 @@ fn lines_go_through_kafka_into_loki_with_all_they_have_while_the_broker_dies_and
             && aggregator.plugin("kafka")["notes"] == serde_json::json!({})
     });
 }
+
+#[test]
+fn one_topic_of_many_that_is_not_there_does_not_stop_the_others() {
+    if !asked() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    broker.topic("logs-shop", 1, &[]);
+    let files = ["a.log", "b.log"].map(|name| folder.path().join(name));
+    for file in &files {
+        std::fs::write(file, "one\ntwo\n").unwrap();
+    }
+    let config = format!(
+        "{}\n[[inputs.tail]]\nfiles = [{:?}]\nstart = \"beginning\"\nlabels = {{ job = \"nobody\" }}\n",
+        config(&files[0], &broker, "format = \"raw\""),
+        files[1]
+    );
+    let agent = Agent::start(&folder.path().join("agent"), &config);
+    until("two are refused", PATIENCE, || agent.plugin("kafka")["drops"]["rejected"] == 2);
+    until("two arrive", PATIENCE, || agent.plugin("kafka")["delivered"] == 2);
+    let letters =
+        std::fs::read_to_string(folder.path().join("agent/state/dead-letters.jsonl")).unwrap();
+    assert!(letters.contains("logs-nobody: UnknownTopic"), "{letters}");
+    assert_eq!(messages(&broker, "logs-shop"), 2);
+}
+
+#[test]
+fn an_agent_ends_in_time_with_a_dead_broker() {
+    if !asked() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    broker.topic("logs-shop", 1, &[]);
+    let file = folder.path().join("app.log");
+    std::fs::write(&file, "one\n").unwrap();
+    let config = format!(
+        "{}\n[[inputs.kafka]]\nbrokers = [{:?}]\ntopics = [\"logs-shop\"]\n[[outputs.file]]\npath = \"/dev/null\"\n",
+        config(&file, &broker, "from = [\"tail\"]"),
+        broker.address()
+    );
+    let mut agent = Agent::start(&folder.path().join("agent"), &config);
+    until("it reads", PATIENCE, || agent.plugin("kafka")["received"].as_u64() >= Some(1));
+    broker.server.kill();
+    std::fs::write(&file, "one\ntwo\n").unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let took = agent.stop();
+    eprintln!("ended after {took:.1?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+}
