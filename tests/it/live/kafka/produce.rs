@@ -73,11 +73,9 @@ fn what_a_broker_will_not_take_goes_to_the_dead_letters_and_the_rest_arrives() {
     assert!(letters.contains("max_message_bytes") && letters.contains("too large"), "{letters}");
 }
 
-#[test]
-fn an_event_without_the_label_of_its_topic_goes_to_the_dead_letters() {
-    if !asked() {
-        return;
-    }
+/// Two lines of a file whose topic is there and two of one whose labels lead nowhere: the first arrive, and why the others are
+/// dead letters is told.
+fn two_arrive_and_two_are_refused(labels: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     broker.topic("logs-shop", 1, &[]);
@@ -86,16 +84,31 @@ fn an_event_without_the_label_of_its_topic_goes_to_the_dead_letters() {
         std::fs::write(file, "one\ntwo\n").unwrap();
     }
     let config = format!(
-        "{}\n[[inputs.tail]]\nfiles = [{:?}]\nstart = \"beginning\"\n",
+        "{}\n[[inputs.tail]]\nfiles = [{:?}]\nstart = \"beginning\"\n{labels}\n",
         config(&files[0], &broker, "format = \"raw\""),
         files[1]
     );
     let agent = Agent::start(&folder.path().join("agent"), &config);
     until("two are refused", PATIENCE, || agent.plugin("kafka")["drops"]["rejected"] == 2);
-    until("two arrive", PATIENCE, || messages(&broker, "logs-shop") == 2);
-    let letters =
-        std::fs::read_to_string(folder.path().join("agent/state/dead-letters.jsonl")).unwrap();
-    assert!(letters.contains("need the label job"), "{letters}");
+    until("two arrive", PATIENCE, || agent.plugin("kafka")["delivered"] == 2);
+    assert_eq!(messages(&broker, "logs-shop"), 2);
+    std::fs::read_to_string(folder.path().join("agent/state/dead-letters.jsonl")).unwrap()
+}
+
+#[test]
+fn an_event_without_the_label_of_its_topic_goes_to_the_dead_letters() {
+    if asked() {
+        let letters = two_arrive_and_two_are_refused("");
+        assert!(letters.contains("need the label job"), "{letters}");
+    }
+}
+
+#[test]
+fn one_topic_of_many_that_is_not_there_does_not_stop_the_others() {
+    if asked() {
+        let letters = two_arrive_and_two_are_refused("labels = { job = \"nobody\" }");
+        assert!(letters.contains("logs-nobody: UnknownTopic"), "{letters}");
+    }
 }
 
 /// The edge, the topic and the aggregator, while the broker is killed and comes back.
@@ -145,32 +158,6 @@ fn lines_go_through_kafka_into_loki_with_all_they_have_while_the_broker_dies_and
         edge.plugin("kafka")["state"] == "active"
             && aggregator.plugin("kafka")["notes"] == serde_json::json!({})
     });
-}
-
-#[test]
-fn one_topic_of_many_that_is_not_there_does_not_stop_the_others() {
-    if !asked() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(folder.path());
-    broker.topic("logs-shop", 1, &[]);
-    let files = ["a.log", "b.log"].map(|name| folder.path().join(name));
-    for file in &files {
-        std::fs::write(file, "one\ntwo\n").unwrap();
-    }
-    let config = format!(
-        "{}\n[[inputs.tail]]\nfiles = [{:?}]\nstart = \"beginning\"\nlabels = {{ job = \"nobody\" }}\n",
-        config(&files[0], &broker, "format = \"raw\""),
-        files[1]
-    );
-    let agent = Agent::start(&folder.path().join("agent"), &config);
-    until("two are refused", PATIENCE, || agent.plugin("kafka")["drops"]["rejected"] == 2);
-    until("two arrive", PATIENCE, || agent.plugin("kafka")["delivered"] == 2);
-    let letters =
-        std::fs::read_to_string(folder.path().join("agent/state/dead-letters.jsonl")).unwrap();
-    assert!(letters.contains("logs-nobody: UnknownTopic"), "{letters}");
-    assert_eq!(messages(&broker, "logs-shop"), 2);
 }
 
 #[test]
