@@ -84,9 +84,9 @@ fn two_arrive_and_two_are_refused(labels: &str) -> String {
         std::fs::write(file, "one\ntwo\n").unwrap();
     }
     let config = format!(
-        "{}\n[[inputs.tail]]\nfiles = [{:?}]\nstart = \"beginning\"\n{labels}\n",
+        "{}\n[[inputs.tail]]\nfiles = [\"{}\"]\nstart = \"beginning\"\n{labels}\n",
         config(&files[0], &broker, "format = \"raw\""),
-        files[1]
+        files[1].display()
     );
     let agent = Agent::start(&folder.path().join("agent"), &config);
     until("two are refused", PATIENCE, || agent.plugin("kafka")["drops"]["rejected"] == 2);
