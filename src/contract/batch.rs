@@ -95,6 +95,10 @@ pub struct Batch {
     pub order: u64,
     /// The events.
     pub events: Events,
+    /// Who is to see them.
+    pub audience: Audience,
+    /// How far the source's own log has come, in milliseconds since 1970 UTC: the clock of observers kept one a partition.
+    pub reached_ms: Option<i64>,
     /// Why the input could not make events of it: the batch, which holds it as it came, goes to the dead letters.
     pub refused: Option<Box<str>>,
     /// What the input wants to hear about; taken by the engine when the batch is frozen.
@@ -106,6 +110,28 @@ pub struct Batch {
 impl Batch {
     /// A batch with nothing to give back.
     pub fn new(origin: Arc<str>, events: Events) -> Self {
-        Batch { origin, source: 0, order: 0, events, refused: None, receipt: None, permit: None }
+        Batch {
+            origin,
+            source: 0,
+            order: 0,
+            events,
+            audience: Audience::All,
+            reached_ms: None,
+            refused: None,
+            receipt: None,
+            permit: None,
+        }
     }
+}
+
+/// Who is to see a batch: what a partition's observers know and what its outputs have taken need not end at the same message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody.
+    #[default]
+    All,
+    /// Outputs only: the observers' state, which came from elsewhere, knows it already.
+    Outputs,
+    /// Observers only: the outputs have taken it before.
+    Observers,
 }

@@ -1,7 +1,8 @@
 //! The desk: what all detectors of an agent know together. Whoever would call a person asks here first.
 //!
-//! Incidents that overlap on a host are one: while one that called is open, or was until a few frames ago, another joins
-//! it and does not call. And there are only so many calls an hour and a day; what is more is held back for a digest.
+//! Incidents that overlap on a host are one: while one that called is open, or was until a few frames ago, another of the same
+//! host joins it and does not call. And there are only so many calls an hour and a day, of all hosts together; what is more
+//! is held back for a digest.
 //!
 //! Its only clock is the times it is given. On one thread (replay) its answers depend on the order of the questions alone.
 //! Live, each detector has a task of its own: of two that ask for the same moment, the one that comes first calls and the
@@ -54,6 +55,8 @@ pub struct Desk(Arc<Mutex<Book>>);
 /// An incident that would call.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
+    /// The host on which it is.
+    pub host: &'a str,
     /// Its key.
     pub key: &'a str,
     /// The moment of the call.
@@ -114,6 +117,7 @@ pub struct Digest {
 
 #[derive(Debug)]
 struct Call {
+    host: String,
     key: String,
     time_ms: i64,
     /// It was a call, and not the place of one.
@@ -166,13 +170,13 @@ impl Desk {
     }
 
     /// An incident that called is watched, at least until then.
-    pub fn attend(&self, key: &str, time_ms: i64, until_ms: i64) {
+    pub fn attend(&self, host: &str, key: &str, time_ms: i64, until_ms: i64) {
         let mut book = self.book();
         if let Some(call) = book.call(key) {
             call.attended_ms = until_ms;
         } else {
             // It called in a run that nobody remembers.
-            book.push(key, time_ms, until_ms, false);
+            book.push((host, key), time_ms, until_ms, false);
         }
     }
 
@@ -190,14 +194,14 @@ impl Desk {
     /// takes its place, and is watched until then.
     pub fn follow(&self, head: &str, asking: &Asking<'_>, until_ms: i64) -> Head {
         let mut book = self.book();
-        let Asking { key, time_ms, near_ms, .. } = *asking;
+        let Asking { host, key, time_ms, near_ms, .. } = *asking;
         if book.call(head).is_some_and(|call| call.is_there(time_ms, near_ms)) {
             return Head::There;
         }
-        if let Some(other) = book.head(key, time_ms, near_ms) {
+        if let Some(other) = book.head(host, key, time_ms, near_ms) {
             return Head::Other(other);
         }
-        book.push(key, time_ms, until_ms, false);
+        book.push((host, key), time_ms, until_ms, false);
         Head::Yours
     }
 
@@ -212,7 +216,7 @@ impl Desk {
             return None;
         }
         let key = format!("{DIGEST}{host}/{}", now_ms / 1000);
-        book.push(&key, now_ms, now_ms, true);
+        book.push((host, &key), now_ms, now_ms, true);
         let held = std::mem::take(&mut book.held);
         let count = held.len() + std::mem::take(&mut book.more_held);
         Some((key, Digest { held, count, budget: book.budget }))
@@ -253,13 +257,13 @@ impl Book {
         self.calls.iter_mut().find(|call| call.key == key)
     }
 
-    fn push(&mut self, key: &str, time_ms: i64, attended_ms: i64, counts: bool) {
+    fn push(&mut self, (host, key): (&str, &str), time_ms: i64, attended_ms: i64, counts: bool) {
         if self.calls.len() == MOST_CALLS {
             self.calls.pop_front();
         }
         let ended_ms = key.starts_with(DIGEST).then_some(LONG_AGO_MS); // nobody joins a digest
-        let key = key.to_owned();
-        self.calls.push_back(Call { key, time_ms, counts, ended_ms, attended_ms });
+        let (host, key) = (host.to_owned(), key.to_owned());
+        self.calls.push_back(Call { host, key, time_ms, counts, ended_ms, attended_ms });
     }
 
     /// Forgets what is old; and what lies in the future, because the clock was wrong then.
@@ -268,9 +272,11 @@ impl Book {
     }
 
     /// The incident that called and that others join: the first that is open, else the last that was.
-    fn head(&self, key: &str, time_ms: i64, near_ms: i64) -> Option<String> {
-        let there =
-            || self.calls.iter().filter(|one| one.key != key && one.is_there(time_ms, near_ms));
+    fn head(&self, host: &str, key: &str, time_ms: i64, near_ms: i64) -> Option<String> {
+        let there = || {
+            let others = self.calls.iter().filter(|one| one.key != key && one.host == host);
+            others.filter(|one| one.is_there(time_ms, near_ms))
+        };
         let open = there().find(|one| one.ended_ms.is_none());
         open.or_else(|| there().max_by_key(|one| one.ended_ms)).map(|one| one.key.clone())
     }
@@ -299,13 +305,18 @@ impl Book {
             severity: asking.severity,
             what: asking.what.to_owned(),
         };
-        if let Some(head) = self.head(asking.key, asking.time_ms, asking.near_ms) {
+        if let Some(head) = self.head(asking.host, asking.key, asking.time_ms, asking.near_ms) {
             self.tell(&head, letter);
             return Answer::Join(head);
         }
         let urgent = asking.user && asking.severity == Severity::Critical;
         if self.allows(asking.time_ms, if urgent { URGENT } else { 1 }) {
-            self.push(asking.key, asking.time_ms, asking.time_ms + UNATTENDED_MS, true);
+            self.push(
+                (asking.host, asking.key),
+                asking.time_ms,
+                asking.time_ms + UNATTENDED_MS,
+                true,
+            );
             self.held.retain(|held| held.key != asking.key);
             return Answer::Call;
         }
@@ -335,10 +346,10 @@ impl Book {
     }
 
     fn note(&mut self, change: &Incident) {
-        let Incident { key, state, time_ms, .. } = change;
+        let Incident { host, key, state, time_ms, .. } = change;
         let is_news = *state == State::Notified && self.call(key).is_none();
         if is_news {
-            self.push(key, *time_ms, *time_ms + UNATTENDED_MS, true);
+            self.push((host, key), *time_ms, *time_ms + UNATTENDED_MS, true);
             self.held.retain(|held| held.key != *key);
         }
         if key.starts_with(DIGEST) {

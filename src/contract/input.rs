@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batch;
 use crate::event::{Log, Metric};
 use crate::memory::{Memory, Permit};
+use crate::partition::Observers;
 use crate::plugin::Cause;
 use crate::telemetry::Counters;
 
@@ -59,6 +60,11 @@ pub trait Service: Send {
     /// An error or a panic is counted, and the service is built and run again after a pause.
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause>;
 
+    /// Whether the observers that take its events are kept one a partition ([`Emitter::observers`]).
+    fn by_partition(&self) -> bool {
+        false
+    }
+
     /// For `check --online`: asks the far side whether it would let us read, and returns what it answered. `None`: there
     /// is nobody to ask.
     async fn probe(&mut self) -> Option<Result<String, Cause>> {
@@ -82,6 +88,8 @@ pub struct Emitter {
     pub origin: Arc<str>,
     /// Counters and notes of this input.
     pub counters: Arc<Counters>,
+    /// Its observers, when they are kept one a partition.
+    pub observers: Option<Observers>,
     memory: Memory,
     lane: mpsc::Sender<Batch>,
 }
@@ -94,7 +102,7 @@ impl Emitter {
         memory: Memory,
         lane: mpsc::Sender<Batch>,
     ) -> Self {
-        Emitter { origin, counters, memory, lane }
+        Emitter { origin, counters, observers: None, memory, lane }
     }
 
     /// Bytes of memory that all sources which can wait have together.

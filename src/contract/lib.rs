@@ -26,6 +26,8 @@ pub mod processor;
 
 pub mod command;
 
+pub mod partition;
+
 pub mod output;
 
 pub mod context;
@@ -47,7 +49,7 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Events, Kinds};
+pub use batch::{Audience, Batch, Events, Kinds};
 pub use command::Command;
 pub use context::Context;
 pub use desk::Desk;
@@ -58,6 +60,7 @@ pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
 pub use level::Level;
 pub use memory::{Memory, Permit};
 pub use output::{Output, Piece, WriteError};
+pub use partition::{Observers, Part};
 pub use plugin::{Cause, ConfigError, Entry, Plugin};
 pub use pressure::Pressure;
 pub use processor::{Emit, Observer, Processor, Transform};

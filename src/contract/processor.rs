@@ -44,6 +44,28 @@ pub trait Observer: Send {
         Ok(())
     }
 
+    /// It will see one partition of an input only, beside others of its kind for the others (see [`crate::partition`]): its ticks
+    /// tell how far that partition has come, which may leap or stand still, and what it knows moves with it. Called once,
+    /// before anything else.
+    fn of_a_partition(&mut self) {}
+
+    /// The names of the parts in which what it knows is kept, when it is of a partition, each with a number that is another
+    /// when the part has changed; 0: it may have. Small parts that change seldom apart from those that change often.
+    fn parts(&self) -> Vec<(String, u64)> {
+        vec![(String::new(), 0)]
+    }
+
+    /// One of them; `None`: there is nothing to keep.
+    fn part(&self, name: &str) -> Option<Vec<u8>> {
+        let _ = name;
+        self.snapshot()
+    }
+
+    /// Takes back all parts that there are. An error is reported, and the observer starts anew.
+    fn restore_parts(&mut self, parts: Vec<(String, Vec<u8>)>) -> Result<(), Cause> {
+        parts.iter().try_for_each(|(_, snapshot)| self.restore(snapshot))
+    }
+
     /// Does what a person asks. `None`: not for it (no detector, no such incident, nothing to undo). Else one sentence:
     /// what was done, or why it was not. What it emits is routed as ever.
     fn command(

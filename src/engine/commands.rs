@@ -63,9 +63,15 @@ impl Commands {
 
     /// The inbox of one more observer, or of one that takes another's place.
     pub(crate) fn add(&self, alias: &Arc<str>) -> mpsc::Receiver<Request> {
+        self.remove(alias);
+        self.join(alias)
+    }
+
+    /// The inbox of one of several observers of that alias, each of another partition.
+    pub(crate) fn join(&self, alias: &Arc<str>) -> mpsc::Receiver<Request> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut observers = self.observers();
-        observers.retain(|(other, _)| other != alias);
+        observers.retain(|(_, other)| !other.is_closed());
         observers.push((Arc::clone(alias), sender));
         receiver
     }
@@ -86,6 +92,7 @@ impl Commands {
         let observers = self.observers().clone();
         let mut aliases: Vec<&str> = observers.iter().map(|(alias, _)| &**alias).collect();
         aliases.sort_unstable();
+        aliases.dedup();
         if let Some(named) = named
             && !aliases.contains(&named)
         {
@@ -118,7 +125,8 @@ impl Commands {
                     ))),
                 },
             };
-            replies.extend(answer.map(|outcome| Reply { detector: alias.to_string(), outcome }));
+            let reply = answer.map(|outcome| Reply { detector: alias.to_string(), outcome });
+            replies.extend(reply.filter(|reply| !replies.contains(reply))); // of its other partitions
         }
         Ok(replies)
     }

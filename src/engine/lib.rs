@@ -35,6 +35,8 @@ pub mod dead_letters;
 
 mod observer;
 
+mod partitions;
+
 pub mod commands;
 
 pub mod control;

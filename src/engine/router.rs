@@ -1,10 +1,11 @@
 //! Fan-out: a batch is frozen once and shared by every output and observer that wants its origin.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sentinel_contract::{Batch, Fate, Kinds, Piece};
-use tokio::sync::mpsc;
+use sentinel_contract::{Audience, Batch, Fate, Kinds, Part, Piece};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::filter::Filter;
 use crate::queue::{Entry, Queue};
@@ -24,16 +25,48 @@ pub(crate) struct OutputPort {
 /// An observer, as a lane sees it.
 #[derive(Clone)]
 pub(crate) struct ObserverPort {
-    /// Its inbox; bounded.
-    pub inbox: mpsc::Sender<Arc<Batch>>,
+    /// Where batches go.
+    pub inbox: Inbox,
     /// Events that did not fit, until the observer is told.
     pub unseen: Arc<AtomicU64>,
     /// Its counters.
     pub state: Arc<Plugin>,
 }
 
+/// An observer's inbox.
+#[derive(Clone)]
+pub(crate) enum Inbox {
+    /// Of all its origins; bounded, and what does not fit it does not see.
+    One(mpsc::Sender<Arc<Batch>>),
+    /// Of one that is kept one a partition: of each partition another. Nothing is lost here: a batch in them keeps its part of
+    /// the memory, and its source waits.
+    Partitions(Arc<Inboxes>),
+}
+
+/// The inboxes of the partitions that are ours.
+pub(crate) type Inboxes = Mutex<HashMap<u64, mpsc::UnboundedSender<Seen>>>;
+
+/// What comes into the inbox of an observer of a partition.
+pub(crate) enum Seen {
+    /// Events.
+    Batch(Arc<Batch>),
+    /// The partition has come so far: milliseconds since 1970 UTC.
+    Reached(i64),
+    /// Give what changed since this was last asked; with `last`, and end.
+    Save {
+        /// Where it goes.
+        parts: mpsc::Sender<Part>,
+        /// Nothing comes after it.
+        last: bool,
+        /// Told at the end.
+        done: oneshot::Sender<()>,
+    },
+    /// Everything before is seen.
+    Ping(oneshot::Sender<()>),
+}
+
 /// Where the batches of one origin go.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Routes {
     /// Outputs that admit this origin.
     pub outputs: Vec<OutputPort>,
@@ -52,11 +85,11 @@ pub(crate) struct RouterHandle {
 }
 
 impl RouterHandle {
-    /// From the next batch on.
-    pub(crate) fn set(&self, routes: Routes) {
-        if let Some(current) = self.routes.upgrade() {
-            *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
-        }
+    /// From the next batch on. Whether there is somebody who routes by it.
+    pub(crate) fn set(&self, routes: Routes) -> bool {
+        let Some(current) = self.routes.upgrade() else { return false };
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        true
     }
 }
 
@@ -80,21 +113,23 @@ impl Router {
         self.routes().outputs.iter().all(|port| port.queue.is_idle())
     }
 
+    /// Tells the observers how far a partition has come.
+    pub(crate) fn reached(&self, order: u64, now_ms: i64) {
+        self.routes().observers.iter().for_each(|observer| observer.reached(order, now_ms));
+    }
+
     /// Hands a batch on. Nothing waits here. Returns the events that no output wanted.
     pub(crate) fn route(&self, mut batch: Batch) -> usize {
         let routes = self.routes();
         let receipt = batch.receipt.take();
         let events = batch.events.len();
         let batch = Arc::new(batch);
-        for observer in &routes.observers {
-            if let Err(full) = observer.inbox.try_send(Arc::clone(&batch)) {
-                let missed = full.into_inner().events.len() as u64;
-                observer.unseen.fetch_add(missed, Relaxed);
-                observer.state.counters.drop_events("unseen", missed);
-            }
+        if batch.audience != Audience::Outputs {
+            routes.observers.iter().for_each(|observer| observer.show(&batch));
         }
-        let mut wanted = false;
-        let takes = |port: &&OutputPort| port.accepts.contains(batch.events.kind());
+        let mut wanted = batch.audience == Audience::Observers;
+        let for_outputs = !wanted;
+        let takes = |port: &&OutputPort| for_outputs && port.accepts.contains(batch.events.kind());
         for port in routes.outputs.iter().filter(takes) {
             let Some(piece) = port.select(&batch) else { continue };
             wanted = true;
@@ -109,6 +144,35 @@ impl Router {
         }
         let for_observers = batch.events.kind() == Kinds::EVIDENCE;
         if wanted || for_observers { 0 } else { events }
+    }
+}
+
+impl ObserverPort {
+    fn show(&self, batch: &Arc<Batch>) {
+        match &self.inbox {
+            Inbox::One(inbox) => {
+                if let Err(full) = inbox.try_send(Arc::clone(batch)) {
+                    let missed = full.into_inner().events.len() as u64;
+                    self.unseen.fetch_add(missed, Relaxed);
+                    self.state.counters.drop_events("unseen", missed);
+                }
+            }
+            Inbox::Partitions(inboxes) => {
+                let inboxes = inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+                let inbox = inboxes.get(&batch.order);
+                if inbox.is_none_or(|inbox| inbox.send(Seen::Batch(Arc::clone(batch))).is_err()) {
+                    // Whose it is now sees it: it is read again there, from what was acknowledged here.
+                    self.state.counters.count("not_ours", batch.events.len() as u64);
+                }
+            }
+        }
+    }
+
+    fn reached(&self, order: u64, now_ms: i64) {
+        if let Inbox::Partitions(inboxes) = &self.inbox {
+            let inboxes = inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            let _gone = inboxes.get(&order).map(|inbox| inbox.send(Seen::Reached(now_ms)));
+        }
     }
 }
 

@@ -185,9 +185,11 @@ impl Telemetry {
     /// These plugins are running now, in this order. What the observers that are gone said of themselves goes.
     pub fn set_plugins(&self, plugins: Vec<Arc<Plugin>>) {
         let mut detectors = self.detectors.lock().unwrap_or_else(PoisonError::into_inner);
-        detectors.retain(|alias, _| {
-            plugins.iter().any(|p| p.role == Role::Processor && *p.alias == **alias)
-        });
+        // Of one that is kept one a partition, the partition's name follows.
+        let is_of = |shown: &str, plugin: &Plugin| {
+            plugin.role == Role::Processor && shown.split(' ').next() == Some(&*plugin.alias)
+        };
+        detectors.retain(|shown, _| plugins.iter().any(|plugin| is_of(shown, plugin)));
         *self.plugins.lock().unwrap_or_else(PoisonError::into_inner) = plugins;
     }
 
@@ -238,6 +240,11 @@ impl Telemetry {
             let mut detectors = self.detectors.lock().unwrap_or_else(PoisonError::into_inner);
             detectors.insert(alias.to_owned(), status);
         }
+    }
+
+    /// It is gone.
+    pub fn forget_detector(&self, alias: &str) {
+        self.detectors.lock().unwrap_or_else(PoisonError::into_inner).remove(alias);
     }
 
     /// Whether everything works; else what does not.

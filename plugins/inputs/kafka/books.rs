@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sentinel_contract::Fate;
+use sentinel_contract::{Audience, Fate};
 
 use crate::ledger::{Ledger, Outcome};
 
@@ -41,13 +41,40 @@ struct Account {
     /// Of offsets after the last message that went out; none until one did.
     ledger: Option<Ledger<i64>>,
     committed: Option<i64>,
+    bounds: Bounds,
+}
+
+/// Up to where a partition is known already, when it is ours; both without the message itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The outputs have taken what is before it. Nothing before it is ever committed.
+    pub(super) delivered: i64,
+    /// The observers know what is before it. `None`: they are not kept by partition, and see what is read again, again.
+    pub(super) observed: Option<i64>,
+}
+
+impl Bounds {
+    /// Everything is new.
+    pub(super) const NONE: Bounds = Bounds { delivered: i64::MIN, observed: None };
+
+    /// Who is to see a message.
+    pub(super) fn audience(&self, offset: i64) -> Audience {
+        if self.observed.is_some_and(|observed| offset < observed) {
+            Audience::Outputs
+        } else if offset < self.delivered {
+            Audience::Observers
+        } else {
+            Audience::All
+        }
+    }
 }
 
 impl Account {
     /// The offset to commit, when it is not what the group knows.
     fn due(&self) -> Option<i64> {
         let acknowledged = self.ledger.as_ref()?.acknowledged();
-        (self.committed != Some(acknowledged)).then_some(acknowledged)
+        let is_news = self.committed != Some(acknowledged) && acknowledged > self.bounds.delivered;
+        is_news.then_some(acknowledged)
     }
 }
 
@@ -57,12 +84,33 @@ impl Books {
     }
 
     /// A partition is ours from now on. The number of this assignment.
-    pub(super) fn assign(&self, partition: Partition) -> u64 {
+    pub(super) fn assign(&self, partition: Partition, bounds: Bounds) -> u64 {
         let mut entries = self.lock();
         entries.assigned += 1;
         let id = entries.assigned;
-        entries.ours.insert(id, Account { partition, ledger: None, committed: None });
+        entries.ours.insert(id, Account { partition, ledger: None, committed: None, bounds });
         id
+    }
+
+    /// Up to where the partition of an assignment is known by now.
+    pub(super) fn bounds(&self, id: u64) -> Bounds {
+        self.lock().ours.get(&id).map_or(Bounds::NONE, |account| account.bounds)
+    }
+
+    /// The partitions whose observers know something, and the message after the last one of that.
+    pub(super) fn observed(&self, of: impl Fn(&Partition) -> bool) -> Vec<(Partition, i64)> {
+        let entries = self.lock();
+        let asked = entries.ours.values().filter(|account| of(&account.partition));
+        asked.filter_map(|one| Some((one.partition.clone(), one.bounds.observed?))).collect()
+    }
+
+    /// Whether all that went out of a partition that is ours is acknowledged.
+    pub(super) fn is_settled(&self, topic: &str, partition: i32) -> bool {
+        let entries = self.lock();
+        let is_it =
+            |account: &&Account| &*account.partition.0 == topic && account.partition.1 == partition;
+        let account = entries.ours.values().find(is_it);
+        account.is_some_and(|one| one.ledger.as_ref().is_none_or(Ledger::is_settled))
     }
 
     /// The number of the assignment of a partition that is ours.
@@ -82,6 +130,9 @@ impl Books {
         let begun = account.ledger.is_some();
         let ledger = account.ledger.get_or_insert_with(|| Ledger::new(first));
         let number = ledger.sent(end);
+        if let Some(observed) = &mut account.bounds.observed {
+            *observed = end.max(*observed);
+        }
         if !begun {
             account.committed = Some(first); // nothing to tell before something is acknowledged
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sentinel_contract::Stop;
 use sentinel_contract::telemetry::Counters;
@@ -21,12 +21,19 @@ use sentinel_transport::kafka::rdkafka::{Offset, TopicPartitionList};
 use sentinel_transport::kafka::{Heard, Trouble, heard};
 
 use super::Settings;
-use super::books::{Books, Partition};
+use super::books::{Books, Bounds, Partition};
+use super::keep::{Keep, Known};
+use super::message::order;
 use super::start;
+
+/// How long what went out is waited for when what observers know is kept in between.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// The consumer's context.
 pub(super) struct Group {
     pub(super) settings: Arc<Settings>,
+    /// When observers are kept one a partition.
+    pub(super) keep: Option<Keep>,
     pub(super) books: Arc<Books>,
     pub(super) counters: Arc<Counters>,
     pub(super) heard: Heard,
@@ -49,9 +56,7 @@ impl Group {
         } else {
             self.counters.clear_note("start");
         }
-        for partition in partitions.elements() {
-            self.books.assign((partition.topic().into(), partition.partition()));
-        }
+        self.take(partitions);
         // librdkafka remembers that a partition was paused when it went. Of one that was not, this changes nothing.
         let resumed = consumer.resume(&partitions.clone());
         if let Err(error) = resumed.and_then(|()| consumer.incremental_assign(partitions)) {
@@ -63,6 +68,67 @@ impl Group {
         }
         self.mended(&[Trouble::Group]);
         self.works();
+    }
+
+    /// Partitions are ours, and so is what observers know of them. Sets the offset of one whose observers know less than the
+    /// outputs have taken.
+    fn take(&self, partitions: &mut TopicPartitionList) {
+        let elements: Vec<((Arc<str>, i32), Offset)> = partitions
+            .elements()
+            .iter()
+            .map(|one| ((one.topic().into(), one.partition()), one.offset()))
+            .collect();
+        let Some(keep) = &self.keep else {
+            for (partition, _) in elements {
+                self.books.assign(partition, Bounds::NONE);
+            }
+            return;
+        };
+        let names: Vec<_> =
+            elements.iter().map(|(one, _)| (name(one), order(&one.0, one.1))).collect();
+        let known = keep.begin(&names);
+        match &known {
+            Ok(_) => self.counters.clear_note("state"),
+            Err(error) => {
+                self.complain("state", &format!("what observers knew cannot be read: {error:#}"))
+            }
+        }
+        let known = known.unwrap_or_else(|_| vec![None; elements.len()]);
+        for ((partition, begin), known) in elements.into_iter().zip(known) {
+            let begin = match begin {
+                Offset::Offset(offset) => offset,
+                _ => i64::MIN, // at the oldest message: nothing was taken
+            };
+            let observed = known.unwrap_or(begin);
+            if observed < begin {
+                // What the broker has deleted meanwhile it leaves out.
+                let (topic, id) = (&partition.0, partition.1);
+                let set =
+                    partitions.set_partition_offset(topic, id, Offset::Offset(observed.max(0)));
+                set.unwrap_or_else(|error| self.complain("state", &error.to_string()));
+            }
+            self.books.assign(partition, Bounds { delivered: begin, observed: Some(observed) });
+        }
+    }
+
+    /// Keeps what observers know of these partitions, once what went out of them is acknowledged; with `last` they end.
+    pub(super) fn keep(&self, of: impl Fn(&Partition) -> bool, last: bool) {
+        let Some(keep) = &self.keep else { return };
+        // What is acknowledged was shown to the observers before.
+        if !last && !self.books.drain(&of, KEEP, || false) {
+            return; // outputs take nothing: there will be a better time
+        }
+        let known = self.books.observed(of).into_iter().map(|(partition, upto)| {
+            let order = order(&partition.0, partition.1);
+            Known { name: name(&partition), order, upto }
+        });
+        let known: Vec<Known> = known.filter(|known| known.upto > i64::MIN || last).collect();
+        match keep.save(&known, last) {
+            Ok(()) => self.counters.clear_note("state"),
+            Err(error) => {
+                self.complain("state", &format!("what observers know is not kept: {error:#}"));
+            }
+        }
     }
 
     fn revoke(&self, consumer: &Consumer, partitions: &TopicPartitionList) {
@@ -80,7 +146,13 @@ impl Group {
             if !self.books.drain(is_going, self.settings.drain_timeout, stop) {
                 self.counters.count("drain_timed_out", going.len() as u64);
             }
+            // First what observers know, then what outputs have taken: who reads on from there finds the first.
+            self.keep(is_going, true);
             self.commit(consumer, is_going, CommitMode::Sync);
+        } else if let Some(keep) = &self.keep {
+            for (topic, partition) in &going {
+                keep.observers.forget(order(topic, *partition));
+            }
         }
         self.books.revoke(is_going);
         if let Err(error) = consumer.incremental_unassign(partitions) {
@@ -108,6 +180,23 @@ impl Group {
         let committed = consumer.commit(&offsets, mode);
         if committed.is_err() || matches!(mode, CommitMode::Sync) {
             self.commit_callback(committed, &offsets);
+        }
+    }
+
+    /// Observers of a partition of which all was read and delivered may go on to the present: their clock is the partition's, and
+    /// stands still as long as we do not know.
+    fn tell_observers(&self, statistics: &Statistics) {
+        let Some(keep) = &self.keep else { return };
+        let is_up = |leader: i32| {
+            statistics.brokers.values().any(|one| one.nodeid == leader && one.state == "UP")
+        };
+        for topic in statistics.topics.values() {
+            for (id, partition) in &topic.partitions {
+                let read = partition.consumer_lag == 0 && is_up(partition.leader);
+                if read && self.books.is_settled(&topic.topic, *id) {
+                    keep.observers.reached(order(&topic.topic, *id), now_ms());
+                }
+            }
         }
     }
 
@@ -152,6 +241,7 @@ impl ClientContext for Group {
         });
         self.counters.gauge("consumer_lag", lags.sum::<i64>() as f64);
         self.counters.gauge("assigned_partitions", self.books.partitions() as f64);
+        self.tell_observers(&statistics);
         let up =
             statistics.brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0);
         if up {
@@ -194,6 +284,10 @@ impl ConsumerContext for Group {
             }
         }
     }
+}
+
+fn name((topic, partition): &Partition) -> Arc<str> {
+    format!("{topic}/{partition}").into()
 }
 
 fn now_ms() -> i64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::{
-    Batch, Events, Fate, Field, Fields, Labels, Log, Name, Permit, Receipt, Value,
+    Audience, Batch, Events, Fate, Field, Fields, Labels, Log, Name, Permit, Receipt, Value,
 };
 use sentinel_transport::formats::Given;
 use sentinel_transport::kafka::rdkafka::message::Message;
@@ -25,6 +25,7 @@ pub(super) fn cost(message: &impl Message) -> usize {
 pub(super) struct Run<I> {
     /// By which assignment it is ours.
     pub(super) assignment: u64,
+    pub(super) audience: Audience,
     pub(super) messages: I,
 }
 
@@ -52,7 +53,7 @@ impl Maker {
         permit: &mut Permit,
         batches: &mut Vec<Batch>,
     ) {
-        let Run { assignment, messages } = run;
+        let Run { assignment, audience, messages } = run;
         let Some((first, last)) = messages.clone().next().zip(messages.clone().last()) else {
             return;
         };
@@ -68,12 +69,15 @@ impl Maker {
             (found.logs.len() * size_of::<Log>(), size_of_val(&found.metrics[..]));
         self.charge(&mut share, lines + samples);
         let (source, order) = (first.partition() as u64, order(first.topic(), first.partition()));
+        let reached_ms = last.timestamp().to_millis().filter(|ms| *ms > 0);
         let mut push = |events: Events, refused, bytes| {
             let (receipt, permit) = (Some(receipt.clone()), Some(share.split(bytes)));
             let origin = Arc::clone(&self.origin);
             batches.push(Batch {
                 source,
                 order,
+                audience,
+                reached_ms,
                 refused,
                 receipt,
                 permit,
@@ -184,7 +188,7 @@ fn now_ms() -> i64 {
 }
 
 /// The same for a partition on every host and after every restart (FNV-1a).
-fn order(topic: &str, partition: i32) -> u64 {
+pub(super) fn order(topic: &str, partition: i32) -> u64 {
     let bytes = topic.bytes().chain([0]).chain(partition.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

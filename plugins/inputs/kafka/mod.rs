@@ -6,6 +6,7 @@
 
 mod books;
 mod group;
+mod keep;
 mod labels;
 mod message;
 mod payload;
@@ -57,6 +58,13 @@ pub struct Config {
     pub commit_interval: Period,
     /// How long a partition that is to go to another member is waited for.
     pub drain_timeout: Period,
+    /// The observers that take what this input reads are kept one a partition.
+    pub by_partition: bool,
+    /// The compacted topic in which what they know is kept, so that it moves with its partition; empty: none. Not empty
+    /// means `by_partition`.
+    pub state_topic: String,
+    /// How old what is kept there may be.
+    pub state_interval: Period,
     /// As brokers show us.
     pub client_id: String,
     /// How brokers are spoken to.
@@ -83,6 +91,9 @@ impl Default for Config {
             fields: BTreeMap::new(),
             commit_interval: Period::secs(1),
             drain_timeout: Period::secs(10),
+            by_partition: false,
+            state_topic: String::new(),
+            state_interval: Period::secs(300),
             client_id: "sentinelops".to_owned(),
             security: Security::default(),
             sasl: Sasl::default(),
@@ -103,6 +114,10 @@ struct Settings {
     fields: Vec<(Arc<str>, Template)>,
     commit_interval: Duration,
     drain_timeout: Duration,
+    by_partition: bool,
+    /// Where the state of observers is kept, and how brokers are spoken to there.
+    state: Option<(String, String, ClientConfig)>,
+    state_interval: Duration,
 }
 
 /// The plugin.
@@ -141,6 +156,12 @@ fn settings(config: Config) -> Result<Settings, Vec<ConfigError>> {
             wrong(option, format!("must be from {least}s to 4m")); // max.poll.interval.ms is five minutes
         }
     }
+    if config.state_interval.0 < Duration::from_secs(1) {
+        wrong("state_interval", "must be at least 1s".to_owned());
+    }
+    if config.topics.contains(&config.state_topic) {
+        wrong("state_topic", "must not be one that is read".to_owned());
+    }
     let start = start(&config.start).map_err(|reason| wrong("start", reason)).ok();
     let labels = templates(config.labels, "labels", &mut wrong);
     let fields = templates(config.fields, "fields", &mut wrong);
@@ -163,6 +184,8 @@ fn settings(config: Config) -> Result<Settings, Vec<ConfigError>> {
     ) else {
         return Err(errors);
     };
+    let state = (!config.state_topic.is_empty())
+        .then(|| (config.state_topic, config.group.clone(), client.clone()));
     client
         .set("group.id", config.group)
         .set("session.timeout.ms", config.session_timeout.0.as_millis().to_string())
@@ -186,6 +209,9 @@ fn settings(config: Config) -> Result<Settings, Vec<ConfigError>> {
         fields: fields.into_iter().map(|(name, template)| (name.into(), template)).collect(),
         commit_interval: config.commit_interval.0,
         drain_timeout: config.drain_timeout.0,
+        by_partition: config.by_partition || state.is_some(),
+        state,
+        state_interval: config.state_interval.0,
     })
 }
 

@@ -77,6 +77,7 @@ struct State<'c> {
     latest: Option<(usize, i32, u64, u64)>,
     paused: bool,
     committed: Option<Instant>,
+    kept: Option<Instant>,
     lost: Lost,
 }
 
@@ -115,6 +116,7 @@ impl Reader {
                 continue;
             }
             state.rewind(consumer)?;
+            state.keep(consumer, &settings);
             if state.lost.until.is_some_and(|until| Instant::now() < until) {
                 state.serve(consumer, STEP)?; // what lost it may lose it again at once
                 continue;
@@ -146,6 +148,7 @@ impl Reader {
                 anyhow::bail!("the lane does not take messages any more");
             }
         }
+        group.keep(|_| true, true);
         finish(consumer);
         group.books.revoke(|_| true); // nothing is waited for when the consumer leaves its group
         Ok(())
@@ -250,6 +253,15 @@ impl<'c> State<'c> {
         Ok(())
     }
 
+    /// Keeps what observers know by now, when that is due.
+    fn keep(&mut self, consumer: &Consumer, settings: &Settings) {
+        let now = Instant::now();
+        if now - *self.kept.get_or_insert(now) >= settings.state_interval {
+            self.kept = Some(now);
+            consumer.context().keep(|_| true, false);
+        }
+    }
+
     fn commit(&mut self, consumer: &Consumer, settings: &Settings) {
         let now = Instant::now();
         if self.committed.is_none_or(|last| now - last >= settings.commit_interval) {
@@ -293,9 +305,14 @@ fn batches(
     messages.sort_by_key(|held| held.assignment); // stable
     let mut batches = Vec::new();
     for run in messages.chunk_by(|a, b| a.assignment == b.assignment) {
-        let run =
-            Run { assignment: run[0].assignment, messages: run.iter().map(|held| &held.message) };
-        maker.make(run, books, &mut permit, &mut batches);
+        let assignment = run[0].assignment;
+        let bounds = books.bounds(assignment);
+        let audience = |held: &Held<'_>| bounds.audience(held.message.offset());
+        for run in run.chunk_by(|a, b| audience(a) == audience(b)) {
+            let (audience, messages) = (audience(&run[0]), run.iter().map(|held| &held.message));
+            let run = Run { assignment, audience, messages };
+            maker.make(run, books, &mut permit, &mut batches);
+        }
     }
     batches
 }

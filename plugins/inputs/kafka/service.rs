@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::Settings;
 use super::books::Books;
 use super::group::{Consumer, Group};
+use super::keep::{Keep, Topic};
 use super::labels::Labeller;
 use super::message::Maker;
 use super::payload::Decoder;
@@ -90,6 +91,10 @@ impl Service for Kafka {
         thread.await?
     }
 
+    fn by_partition(&self) -> bool {
+        self.settings.by_partition
+    }
+
     async fn probe(&mut self) -> Option<Result<String, Cause>> {
         Some(probe::probe(Arc::clone(&self.settings)).await)
     }
@@ -105,7 +110,16 @@ impl Kafka {
     ) -> Result<Reader, Cause> {
         let settings = Arc::clone(&self.settings);
         let counters = Arc::clone(&out.counters);
+        let keep = match out.observers.clone() {
+            Some(observers) => {
+                let topic = settings.state.clone();
+                let topic = topic.map(|(name, group, client)| Topic { name, group, client });
+                Some(Keep::new(observers, topic, &counters)?)
+            }
+            None => None,
+        };
         let group = Group {
+            keep,
             settings: Arc::clone(&settings),
             books: Arc::new(Books::default()),
             counters: Arc::clone(&counters),

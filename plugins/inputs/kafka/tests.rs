@@ -7,12 +7,13 @@ use std::time::Duration;
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::units::Period;
 use sentinel_contract::{
-    Batch, ConfigError, Events, Fate, Fields, Labels, Log, Memory, Permit, Plugin as _, Value,
+    Audience, Batch, ConfigError, Events, Fate, Fields, Labels, Log, Memory, Permit, Plugin as _,
+    Value,
 };
 use sentinel_transport::kafka::rdkafka::Timestamp;
 use sentinel_transport::kafka::rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
-use super::books::{Books, Partition};
+use super::books::{Books, Bounds, Partition};
 use super::labels::Labeller;
 use super::message::{Maker, Run};
 use super::payload::Decoder;
@@ -72,7 +73,7 @@ async fn make(
 ) -> Vec<Batch> {
     let mut batches = Vec::new();
     maker.make(
-        Run { assignment, messages: messages.iter() },
+        Run { assignment, audience: Audience::All, messages: messages.iter() },
         books,
         &mut permit().await,
         &mut batches,
@@ -102,7 +103,7 @@ fn due(books: &Books) -> Vec<(i32, i64)> {
 #[tokio::test]
 async fn only_the_lowest_offset_without_a_gap_is_committed() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     let mut batches = Vec::new();
     for offset in [10, 11, 12] {
         batches.extend(make(&mut maker, &books, ours, &[message(0, offset, Some("a"))]).await);
@@ -119,9 +120,38 @@ async fn only_the_lowest_offset_without_a_gap_is_committed() {
 }
 
 #[tokio::test]
+async fn outputs_and_observers_are_shown_what_each_does_not_have() {
+    let of = |delivered, observed| {
+        let bounds = Bounds { delivered, observed: Some(observed) };
+        [9, 10, 14, 15].map(|offset| bounds.audience(offset))
+    };
+    use Audience::{All, Observers, Outputs};
+    assert_eq!(of(10, 10), [Outputs, All, All, All], "what both have is for outputs alone");
+    assert_eq!(of(10, 15), [Outputs, Outputs, Outputs, All]);
+    assert_eq!(of(15, 10), [Outputs, Observers, Observers, All]);
+    assert_eq!(Bounds::NONE.audience(0), All);
+}
+
+#[tokio::test]
+async fn what_is_read_again_for_observers_moves_no_offset_back() {
+    let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
+    let bounds = Bounds { delivered: 12, observed: Some(10) };
+    let ours = books.assign(("logs".into(), 0), bounds);
+    for offset in [10, 11] {
+        let mut batch = make(&mut maker, &books, ours, &[message(0, offset, Some("a"))]).await;
+        resolve(&mut batch[0], Fate::Delivered);
+        assert_eq!(due(&books), [], "the group knows more");
+    }
+    let mut batch = make(&mut maker, &books, ours, &[message(0, 12, Some("a"))]).await;
+    resolve(&mut batch[0], Fate::Delivered);
+    assert_eq!(due(&books), [(0, 13)]);
+    assert_eq!(books.observed(everything), [((Arc::from("logs"), 0), 13)]);
+}
+
+#[tokio::test]
 async fn what_is_lost_is_read_again_from_there_and_nothing_behind_it_is_committed() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     let mut batches = Vec::new();
     for offset in [10, 11, 12] {
         batches.extend(make(&mut maker, &books, ours, &[message(0, offset, Some("a"))]).await);
@@ -141,10 +171,10 @@ async fn what_is_lost_is_read_again_from_there_and_nothing_behind_it_is_committe
 #[tokio::test]
 async fn a_receipt_of_an_assignment_that_ended_changes_nothing() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let old = books.assign(("logs".into(), 3));
+    let old = books.assign(("logs".into(), 3), Bounds::NONE);
     let mut batch = make(&mut maker, &books, old, &[message(3, 10, Some("a"))]).await;
     books.revoke(everything);
-    let new = books.assign(("logs".into(), 3));
+    let new = books.assign(("logs".into(), 3), Bounds::NONE);
     resolve(&mut batch[0], Fate::Delivered);
     assert_eq!(due(&books), []);
     let late = make(&mut maker, &books, old, &[message(3, 11, Some("a"))]).await;
@@ -157,8 +187,8 @@ async fn a_receipt_of_an_assignment_that_ended_changes_nothing() {
 #[tokio::test]
 async fn a_partition_drains_when_all_of_it_is_acknowledged() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
-    let other = books.assign(("logs".into(), 1));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
+    let other = books.assign(("logs".into(), 1), Bounds::NONE);
     let mut batch = make(&mut maker, &books, ours, &[message(0, 1, Some("a"))]).await;
     let open = make(&mut maker, &books, other, &[message(1, 1, Some("a"))]).await;
     let first = |partition: &Partition| partition.1 == 0;
@@ -182,7 +212,7 @@ async fn a_partition_drains_when_all_of_it_is_acknowledged() {
 #[tokio::test]
 async fn tombstones_are_passed_over_and_their_offsets_committed() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     assert!(
         make(&mut maker, &books, ours, &[message(0, 1, None), message(0, 2, None)])
             .await
@@ -201,13 +231,13 @@ async fn tombstones_are_passed_over_and_their_offsets_committed() {
 #[tokio::test]
 async fn a_batch_is_charged_by_what_it_holds() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     let mut permit = permit().await;
     let before = permit.bytes();
     let messages = [message(0, 1, Some("12345")), message(0, 2, Some("678"))];
     let mut batches = Vec::new();
     maker.make(
-        Run { assignment: ours, messages: messages.iter() },
+        Run { assignment: ours, audience: Audience::All, messages: messages.iter() },
         &books,
         &mut permit,
         &mut batches,
@@ -220,7 +250,7 @@ async fn a_batch_is_charged_by_what_it_holds() {
 #[tokio::test]
 async fn messages_of_one_millisecond_stay_apart_and_keep_their_time_when_they_are_read_again() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     let messages = [message(0, 5_000_041, Some("a")), message(0, 5_000_042, Some("a"))];
     for _ in 0..2 {
         let batch = make(&mut maker, &books, ours, &messages).await;
@@ -234,7 +264,7 @@ async fn a_partition_has_its_own_source_and_order() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
     let mut seen = Vec::new();
     for partition in [0, 1, 0] {
-        let ours = books.assign(("logs".into(), partition));
+        let ours = books.assign(("logs".into(), partition), Bounds::NONE);
         let batch = make(&mut maker, &books, ours, &[message(partition, 1, Some("a"))]).await;
         seen.push((batch[0].source, batch[0].order));
     }
@@ -352,7 +382,7 @@ fn where_to_begin_is_a_word_or_a_time() {
 #[tokio::test]
 async fn a_message_of_another_format_is_a_dead_letter_and_its_neighbours_are_events() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     maker.decoder = Decoder::new(Format::Json);
     let good = r#"{"labels":{"job":"a"},"time":"2026-11-30T00:00:00Z","line":"hello"}"#;
     let messages =
@@ -386,14 +416,14 @@ fn memory_is_shared_so_that_something_is_left_to_read_with() {
 async fn many_samples_of_a_small_message_are_charged_by_what_they_are() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
     maker.decoder = Decoder::new(Format::Influx);
-    let ours = books.assign(("logs".into(), 0));
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
     let fields: Vec<String> = (0..100).map(|at| format!("f{at}=1")).collect();
     let line = format!("m {}", fields.join(","));
     let (memory, mut batches) = (Memory::new(1 << 20), Vec::new());
     let mut permit = memory.acquire(1000).await;
     let messages = [message(0, 1, Some(&line))];
     maker.make(
-        Run { assignment: ours, messages: messages.iter() },
+        Run { assignment: ours, audience: Audience::All, messages: messages.iter() },
         &books,
         &mut permit,
         &mut batches,

@@ -108,7 +108,7 @@ impl Config {
         };
         let frame = millis(self.frame_interval);
         must((1000..=3_600_000).contains(&frame), "frame_interval", "must be 1s to 1h");
-        must((1..=1000).contains(&self.max_groups), "max_groups", "must be 1 to 1000");
+        must((1..=100_000).contains(&self.max_groups), "max_groups", "must be 1 to 100000");
         let wanted = (0.01..=1000.0).contains(&self.incidents_per_week);
         must(wanted, "incidents_per_week", "must be 0.01 to 1000");
         let frames = (30..=20_160).contains(&self.min_training_frames);

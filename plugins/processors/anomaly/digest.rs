@@ -19,6 +19,9 @@ impl Anomaly {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
+        if self.of_a_partition {
+            return; // what it does not know of, another member of its group does
+        }
         let mut changes = std::mem::take(&mut self.untold);
         for change in &changes {
             self.shared.desk.note(change);

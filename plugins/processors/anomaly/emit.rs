@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sentinel_contract::{Context, Events, Kind, Metric, Series};
 
 use super::Written;
+use super::incident::Owner;
 use super::joint::NAMES;
 use super::treat::Measure;
 use super::verdict::{DRIFT, GUARD, Judgement};
@@ -35,12 +36,13 @@ struct OfSignal {
 impl Output {
     pub(super) fn new(
         context: &Context,
+        owner: &Owner,
         group: &[(String, String)],
         names: &[String],
         written: Written,
     ) -> Self {
         let base = context.tags.with(group.iter().map(|(name, value)| (&**name, &**value)));
-        let base = base.with([("host", &*context.host), ("scheduler_alias", &*context.alias)]);
+        let base = base.with([("host", owner.host.as_str()), ("scheduler_alias", &*context.alias)]);
         let series = |name: &str, of: &str, model: &str| {
             let labels = base.with([("for", of), ("model_alias", model)]);
             Series::new(name, Kind::Gauge, labels.iter())

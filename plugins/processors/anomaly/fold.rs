@@ -2,11 +2,12 @@
 //! survive resets.
 
 use sentinel_contract::Kind;
+use serde::{Deserialize, Serialize};
 
 use super::signals::Aggregate;
 
 /// What came of a series in the current frame, and what its counter stood at.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
     sum: f64,
     count: u32,

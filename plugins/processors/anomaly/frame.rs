@@ -4,16 +4,18 @@
 //! when the clock has, by `lateness` and by how far the samples usually lag behind it. What does not fit is counted: late, not
 //! finite, from the future, of a group beyond the limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sentinel_contract::Metric;
+use serde::{Deserialize, Serialize};
 
-use super::series::{GroupKey, Known, Target};
+use super::series::{GroupKey, Known, SavedSeries, Target};
 use super::signals::Column;
 
-/// Samples that wait for their frame to become the current one.
+/// Samples that wait for their frame to become the current one; and as many more for each group that there may be.
 const MAX_PENDING: usize = 100_000;
+const MAX_PENDING_OF_GROUP: usize = 64;
 /// Frames between two searches for series that nobody else holds any more.
 const SWEEP_FRAMES: u32 = 256;
 /// Empty frames closed one by one in a gap; a longer one is jumped over.
@@ -37,6 +39,23 @@ pub(super) struct Closed {
     pub blind: bool,
 }
 
+/// Where a collector stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Clock {
+    end: Option<i64>,
+    origins: Vec<(String, i64)>,
+    lag_ms: i64,
+    blind: u32,
+}
+
+/// What a collector holds of one group.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Held {
+    series: Vec<SavedSeries>,
+    /// The place of the series above, time and value.
+    pending: Vec<(usize, i64, f64)>,
+}
+
 /// The collector of one detector.
 pub(super) struct Collector {
     interval_ms: i64,
@@ -51,6 +70,8 @@ pub(super) struct Collector {
     lag_ms: i64,
     /// Frames still to be closed that are not to be judged.
     blind: u32,
+    /// Ticks tell how far a partition has come; see [`Collector::of_a_partition`].
+    of_a_partition: bool,
     frames: u32,
     /// Samples that were not used, by reason; and steps of the clock.
     pub counts: BTreeMap<&'static str, u64>,
@@ -74,6 +95,7 @@ impl Collector {
             now_ms: None,
             lag_ms: 0,
             blind: 1, // the first frame began before we did
+            of_a_partition: false,
             frames: 0,
             counts: BTreeMap::new(),
         }
@@ -97,6 +119,51 @@ impl Collector {
     /// Restores a group before it speaks.
     pub(super) fn add_group(&mut self, key: GroupKey) {
         self.known.add_group(key);
+    }
+
+    /// What comes is one partition of a log, of many hosts: its clock leaps when it is read after a while, and one host's sample
+    /// does not close the frame of the others before their lateness.
+    pub(super) fn of_a_partition(&mut self) {
+        self.of_a_partition = true;
+    }
+
+    /// Where it stands, for another that is to go on from there.
+    pub(super) fn clock(&self) -> Clock {
+        Clock {
+            end: self.end,
+            origins: self.origins.iter().map(|(name, ms)| (name.to_string(), *ms)).collect(),
+            lag_ms: self.lag_ms,
+            blind: self.blind,
+        }
+    }
+
+    /// Goes on from there.
+    pub(super) fn resume(&mut self, clock: Clock) {
+        let Clock { end, origins, lag_ms, blind } = clock;
+        self.end = end;
+        self.origins = origins.into_iter().map(|(name, ms)| (name.into(), ms)).collect();
+        (self.lag_ms, self.blind) = (lag_ms, blind);
+    }
+
+    /// What came of a group's series in the frame that is being collected, and what is kept of them for later ones.
+    pub(super) fn held_of(&self, group: usize) -> Held {
+        let places: HashMap<u32, usize> =
+            self.known.of_group(group).enumerate().map(|(nth, at)| (at, nth)).collect();
+        let pending = self
+            .pending
+            .iter()
+            .filter_map(|(at, time_ms, value)| places.get(at).map(|nth| (*nth, *time_ms, *value)));
+        Held { series: self.known.saved(group), pending: pending.collect() }
+    }
+
+    /// Takes that back, after its group.
+    pub(super) fn hold(&mut self, held: Held) {
+        let places: Vec<Option<u32>> =
+            held.series.into_iter().map(|series| self.known.hold(series)).collect();
+        let pending = held.pending.into_iter().filter_map(|(nth, time_ms, value)| {
+            Some((places.get(nth).copied().flatten()?, time_ms, value))
+        });
+        self.pending.extend(pending);
     }
 
     /// Something was not seen: neither the frame that is being collected nor the next is to be judged.
@@ -165,6 +232,7 @@ impl Collector {
         }
         if let Some(before) = before
             && now_ms - before > LONGEST_TICK_MS.max(self.interval_ms)
+            && !self.of_a_partition
         {
             // We stood still: what is missing was not looked for.
             let frames = (now_ms - before) / self.interval_ms + 2;
@@ -220,7 +288,7 @@ impl Collector {
             }
             let gap = MAX_GAP_FRAMES * self.interval_ms;
             self.known.add(at, time_ms, value, gap);
-        } else if self.pending.len() < MAX_PENDING {
+        } else if self.pending.len() < MAX_PENDING + MAX_PENDING_OF_GROUP * self.max_groups() {
             self.pending.push((at, time_ms, value));
         } else {
             self.count("pending_full");
@@ -236,6 +304,7 @@ impl Collector {
             let speaking = self.origins.iter().map(|(_, time)| *time);
             let patience = self.interval_ms + self.lateness_ms;
             let passed = speaking.filter(|time| newest - time <= patience).min().unwrap_or(newest);
+            let passed = if self.of_a_partition { passed - self.lateness_ms } else { passed };
             if passed <= end {
                 break;
             }

@@ -19,7 +19,9 @@ use super::evidence;
 use super::impact::Impact;
 use super::incident::{End, Owner, Rules};
 use super::joint::Votes;
+use super::moved::Blocks;
 use super::open::Open;
+use super::series::GroupKey;
 use super::signals::Signals;
 use super::suspects::Tracker;
 use super::tell::Ended;
@@ -121,6 +123,8 @@ pub(super) struct Group {
     /// What it was before the last new normal, for `undo`.
     pub before: Option<Box<Before>>,
     pub excluded: Vec<Range<i64>>,
+    /// The newest frames of history, for a member that takes over.
+    pub blocks: Blocks,
     /// The last frames, newest in the lowest bit: 1 has samples.
     pub spoken: u64,
     pub missing: u32,
@@ -165,10 +169,11 @@ impl Group {
         shared: &Shared,
         output: Output,
     ) -> Self {
-        let history_name = if owner.group.is_empty() {
+        let name = GroupKey::of(&labels).name;
+        let history_name = if name.is_empty() {
             owner.detector.clone()
         } else {
-            format!("{}/{}", owner.detector, owner.group)
+            format!("{}/{name}", owner.detector)
         };
         let levels = vec![Levels::new(shared.options.level_frames); shared.names.len()];
         Group {
@@ -196,6 +201,7 @@ impl Group {
             accepted_ms: i64::MIN,
             before: None,
             excluded: Vec::new(),
+            blocks: Blocks::default(),
             spoken: 0,
             missing: 0,
             zeros: 0,
@@ -238,6 +244,7 @@ impl Group {
         let mut events = vec![self.output.metrics(time_ms, &measures, score, &judgement, open)];
         let frame = self.recent.back().expect("it was remembered above");
         shared.history.append_frame(&self.history_name, &shared.names, frame);
+        self.blocks.add(time_ms, shared.options.interval_ms);
         self.ask(time_ms, shared); // a training reads history: not before it holds this frame
         let (joint, own) = (judgement.joint, judgement.own);
         self.last = Some(Last { measures, score, joint, own, blind });

@@ -6,12 +6,15 @@
 //! key is made of the detector, the group and the first frame, so a restart keeps it. Whether it calls is decided at the
 //! desk (`sentinel_contract::desk`), where all detectors of the host ask: it may join another incident, or be held back.
 
+use std::borrow::Cow;
+
 use sentinel_contract::Incident;
 use sentinel_contract::desk::{Answer, Desk};
 use sentinel_contract::incident::{Contribution, State};
 
 use super::expiry;
 use super::open::Open;
+use super::series::GroupKey;
 use super::severity::Extent;
 use super::update::update;
 
@@ -37,12 +40,28 @@ pub(super) struct Owner {
     pub detector: String,
     pub host: String,
     pub group: String,
+    /// The host is one of many, and named wherever the group is.
+    pub of_many: bool,
 }
 
 impl Owner {
-    /// The group, else the host.
-    pub(super) fn place(&self) -> &str {
-        if self.group.is_empty() { &self.host } else { &self.group }
+    /// Of a group of these labels: the host that they name, else this one.
+    pub(super) fn of(detector: &str, host: &str, key: &GroupKey) -> Owner {
+        let named = key.labels.iter().find(|(name, _)| name == "host");
+        let host = named.map_or(host, |(_, host)| host);
+        let rest = key.labels.iter().filter(|(name, _)| name != "host");
+        let rest: Vec<&str> = rest.map(|(_, value)| value.as_str()).collect();
+        let (detector, host, group) = (detector.to_owned(), host.to_owned(), rest.join(","));
+        Owner { detector, host, group, of_many: named.is_some() }
+    }
+
+    /// The group, else the host; of many hosts both.
+    pub(super) fn place(&self) -> Cow<'_, str> {
+        match self.group.as_str() {
+            "" => Cow::Borrowed(&self.host),
+            group if self.of_many => Cow::Owned(format!("{}/{group}", self.host)),
+            group => Cow::Borrowed(group),
+        }
     }
 }
 

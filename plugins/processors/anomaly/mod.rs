@@ -6,7 +6,7 @@
 //! `tier`, `due`. Judging: `score` (1.0 at the boundary), `measuring`, `bars`, `rate_bar`, `drift`, `limits`, `share_test`, `verdict` (one
 //! frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of one), `course`, `accepted`,
 //! `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`, `changes`. All of it
-//! for one group: `group`, `training`, `past`, `state`, `restart`, `status`, `emit`, `commands`. Time comes from samples and ticks
+//! for one group: `group`, `training`, `past`, `state`, `moved`, `restart`, `status`, `emit`, `commands`. Time comes from samples and ticks
 //! only: live and replay are the same code.
 
 mod accepted;
@@ -32,6 +32,7 @@ mod incident;
 mod joint;
 mod limits;
 mod measuring;
+mod moved;
 mod next;
 mod open;
 mod past;
@@ -107,6 +108,8 @@ pub struct Anomaly {
     untold: Vec<Incident>,
     /// It has looked after what an earlier run left open.
     settled: bool,
+    /// It is one of several, each of another partition.
+    of_a_partition: bool,
 }
 
 impl Plugin for Anomaly {
@@ -179,17 +182,14 @@ impl Anomaly {
             untold: Vec::new(),
             past: Vec::new(),
             settled: false,
+            of_a_partition: false,
         })
     }
 
     fn make_group(&self, key: &GroupKey) -> Group {
-        let owner = Owner {
-            detector: self.alias.to_string(),
-            host: self.context.host.to_string(),
-            group: key.name.clone(),
-        };
-        let output =
-            emit::Output::new(&self.context, &key.labels, &self.shared.names, self.written);
+        let owner = Owner::of(&self.alias, &self.context.host, key);
+        let names = &self.shared.names;
+        let output = emit::Output::new(&self.context, &owner, &key.labels, names, self.written);
         Group::new(owner, key.labels.clone(), &self.shared, output)
     }
 
@@ -259,11 +259,70 @@ impl Observer for Anomaly {
         groups.truncate(self.collector.max_groups());
         for group in &mut groups {
             self.untold.extend(group.catch_up(&self.shared));
-            let key = GroupKey { name: group.owner.group.clone(), labels: group.labels.clone() };
-            self.collector.add_group(key);
+            self.collector.add_group(GroupKey::of(&group.labels));
         }
         self.groups = groups;
         Ok(())
+    }
+
+    fn of_a_partition(&mut self) {
+        self.of_a_partition = true;
+        self.collector.of_a_partition();
+    }
+
+    fn parts(&self) -> Vec<(String, u64)> {
+        let mut parts = vec![(state::CLOCK.to_owned(), 0)];
+        for (group, key) in self.groups.iter().zip(self.collector.groups()) {
+            parts.push((format!("{}{}", state::GROUP, key.name), 0));
+            if let Some(used) = &group.used {
+                let version = used.model.upto_ms as u64 ^ (used.since_ms as u64).rotate_left(32);
+                parts.push((format!("{}{}", state::MODEL, key.name), version.max(1)));
+            }
+            let blocks = group.blocks.iter();
+            parts.extend(
+                blocks.map(|(block, count)| {
+                    (format!("{}{block}/{}", state::FRAMES, key.name), count)
+                }),
+            );
+        }
+        parts
+    }
+
+    fn part(&self, name: &str) -> Option<Vec<u8>> {
+        let find = |wanted: &str| self.collector.groups().iter().position(|key| key.name == wanted);
+        if let Some(at) = name.strip_prefix(state::MODEL).and_then(find) {
+            return state::save_model(self.groups.get(at)?);
+        }
+        if let Some((block, name)) =
+            name.strip_prefix(state::FRAMES).and_then(|name| name.split_once('/'))
+        {
+            return self.groups.get(find(name)?)?.block(block.parse().ok()?, &self.shared);
+        }
+        if let Some(at) = name.strip_prefix(state::GROUP).and_then(find) {
+            let (group, held) = (self.groups.get(at)?, self.collector.held_of(at));
+            return state::save_apart(group, held, &self.shared);
+        }
+        state::save_clock(self.collector.clock(), &self.windows, &self.shared)
+    }
+
+    fn restore_parts(&mut self, parts: Vec<(String, Vec<u8>)>) -> Result<(), Cause> {
+        let (restored, failed) =
+            state::restore_parts(&parts, &self.shared, |key| self.make_group(key));
+        drop(parts);
+        if let Some(clock) = restored.clock {
+            self.collector.resume(clock);
+        }
+        self.windows = restored.windows;
+        for (group, held) in restored.groups {
+            if self.collector.can_make(&group.labels)
+                && self.groups.len() < self.collector.max_groups()
+            {
+                self.collector.add_group(GroupKey::of(&group.labels));
+                self.groups.push(group);
+                self.collector.hold(held);
+            }
+        }
+        failed.map_or(Ok(()), |why| Err(why.context("what cannot be used is learnt anew")))
     }
 
     fn command(
@@ -278,6 +337,9 @@ impl Observer for Anomaly {
     fn status(&self) -> Value {
         let (time_ms, rows) = self.collector.present();
         let signals = &self.shared.signals.signals;
+        let all = rows.len();
+        let shown = status::shown(&self.groups, all);
+        let rows = shown.into_iter().map(|at| (at, &rows[at]));
         let group = |(at, row): (usize, &Vec<f64>)| {
             let values = signals.iter().map(|signal| signal.value(row)).collect();
             let present = status::Present { time_ms, values };
@@ -288,7 +350,8 @@ impl Observer for Anomaly {
         };
         json!({
             "frame_interval_s": self.shared.options.interval_ms as f64 / 1000.0,
-            "groups": rows.iter().enumerate().map(group).collect::<Vec<_>>(),
+            "groups": rows.map(group).collect::<Vec<_>>(),
+            "all_groups": all,
             "maintenance": self.maintenance(),
             "unused_samples": self.collector.counts,
             "unseen_events": self.unseen,

@@ -220,6 +220,7 @@ impl Open {
         }
         self.severity = severity;
         let answer = place.desk.ask(&Asking {
+            host: &place.owner.host,
             key: &self.key,
             time_ms,
             near_ms: place.near_ms(),

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use sentinel_contract::Series;
+use sentinel_contract::{Kind, Series};
+use serde::{Deserialize, Serialize};
 
 use super::fold::{Fold, Tally};
 use super::signals::Column;
@@ -39,6 +40,14 @@ pub(super) struct GroupKey {
     pub labels: Vec<(String, String)>,
 }
 
+impl GroupKey {
+    /// The group of these labels.
+    pub(super) fn of(labels: &[(String, String)]) -> GroupKey {
+        let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+        GroupKey { name: values.join(","), labels: labels.to_vec() }
+    }
+}
+
 /// All series that were seen, and what came of them in the current frame.
 pub(super) struct Known {
     columns: Vec<Column>,
@@ -46,13 +55,81 @@ pub(super) struct Known {
     max_groups: usize,
     index: HashMap<usize, u32, FixedState>,
     entries: Vec<Entry>,
+    /// Entries that came from a saved state, by the hash of their series, until that is seen.
+    awaited: HashMap<u64, u32, FixedState>,
     groups: Vec<GroupKey>,
+    /// Of each group, the places of its entries.
+    places: Vec<Vec<u32>>,
+    by_labels: HashMap<Vec<(String, String)>, u32, FixedState>,
+}
+
+/// A series of a group, and what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedSeries {
+    name: String,
+    is_counter: bool,
+    labels: Vec<(String, String)>,
+    tally: Tally,
 }
 
 impl Known {
     pub(super) fn new(columns: Vec<Column>, group_by: Vec<String>, max_groups: usize) -> Self {
-        let (index, entries, groups) = (HashMap::default(), Vec::new(), Vec::new());
-        Known { columns, group_by, max_groups, index, entries, groups }
+        Known {
+            columns,
+            group_by,
+            max_groups,
+            index: HashMap::default(),
+            entries: Vec::new(),
+            awaited: HashMap::default(),
+            groups: Vec::new(),
+            places: Vec::new(),
+            by_labels: HashMap::default(),
+        }
+    }
+
+    /// The places of a group's series.
+    pub(super) fn of_group(&self, group: usize) -> impl Iterator<Item = u32> {
+        self.places.get(group).into_iter().flatten().copied()
+    }
+
+    /// One more entry.
+    fn push(&mut self, entry: Entry) -> u32 {
+        let at = self.entries.len() as u32;
+        if let Target::Columns { group, .. } = entry.target {
+            self.places[group as usize].push(at);
+        }
+        self.entries.push(entry);
+        at
+    }
+
+    /// A group's series, in the order of their places.
+    pub(super) fn saved(&self, group: usize) -> Vec<SavedSeries> {
+        let saved = |at: u32| {
+            let Entry { series, tally, .. } = &self.entries[at as usize];
+            let labels = series.labels().iter();
+            SavedSeries {
+                name: series.name().to_owned(),
+                is_counter: series.kind() == Kind::Counter,
+                labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+                tally: tally.clone(),
+            }
+        };
+        self.of_group(group).map(saved).collect()
+    }
+
+    /// Takes a saved series back; `None` when it feeds nothing any more.
+    pub(super) fn hold(&mut self, saved: SavedSeries) -> Option<u32> {
+        let kind = if saved.is_counter { Kind::Counter } else { Kind::Gauge };
+        let labels = saved.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let series = Series::new(saved.name.as_str(), kind, labels);
+        let target = self.target_of(&series);
+        if !matches!(target, Target::Columns { .. }) {
+            return None;
+        }
+        let hash = series.hash();
+        let at = self.push(Entry { series, target, tally: saved.tally });
+        self.awaited.insert(hash, at);
+        Some(at)
     }
 
     /// The groups, in the order of a frame's rows.
@@ -72,7 +149,9 @@ impl Known {
 
     /// Restores a group before it speaks.
     pub(super) fn add_group(&mut self, key: GroupKey) {
+        self.by_labels.insert(key.labels.clone(), self.groups.len() as u32);
         self.groups.push(key);
+        self.places.push(Vec::new());
     }
 
     /// Series held.
@@ -113,9 +192,16 @@ impl Known {
         if let Some(at) = self.index.get(&address) {
             return *at;
         }
-        let at = self.entries.len() as u32;
+        let awaited = self.awaited.get(&series.hash()).copied();
+        if let Some(at) = awaited.filter(|at| *self.entries[*at as usize].series == **series) {
+            self.awaited.remove(&series.hash());
+            self.entries[at as usize].series = Arc::clone(series);
+            self.index.insert(address, at);
+            return at;
+        }
         let target = self.target_of(series);
-        self.entries.push(Entry { series: Arc::clone(series), target, tally: Tally::default() });
+        let series = Arc::clone(series);
+        let at = self.push(Entry { series, target, tally: Tally::default() });
         self.index.insert(address, at);
         at
     }
@@ -133,15 +219,15 @@ impl Known {
             series.labels().get(name).map(|value| (name.clone(), value.to_owned()))
         });
         let labels: Vec<_> = labels.collect();
-        if let Some(group) = self.groups.iter().position(|group| group.labels == labels) {
-            return Target::Columns { group: group as u32, columns };
+        if let Some(group) = self.by_labels.get(&labels) {
+            return Target::Columns { group: *group, columns };
         }
         if self.groups.len() >= self.max_groups {
             return Target::Refused;
         }
-        let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
-        self.groups.push(GroupKey { name: values.join(","), labels });
-        Target::Columns { group: (self.groups.len() - 1) as u32, columns }
+        let group = self.groups.len() as u32;
+        self.add_group(GroupKey::of(&labels));
+        Target::Columns { group, columns }
     }
 
     /// What the current frame holds up to now, one row of columns a group.
@@ -169,9 +255,16 @@ impl Known {
 
     /// Forgets series that nobody else holds.
     pub(super) fn sweep(&mut self) {
+        self.awaited.clear(); // what has not come back is gone
         self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || entry.tally.is_used());
         let places = self.entries.iter().enumerate();
         self.index =
             places.map(|(at, entry)| (Arc::as_ptr(&entry.series).addr(), at as u32)).collect();
+        self.places.iter_mut().for_each(Vec::clear);
+        for (at, entry) in self.entries.iter().enumerate() {
+            if let Target::Columns { group, .. } = entry.target {
+                self.places[group as usize].push(at as u32);
+            }
+        }
     }
 }

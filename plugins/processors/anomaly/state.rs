@@ -4,21 +4,25 @@
 //! here. A snapshot of another version, of another set of signals or of another frame interval is refused, and the detector
 //! learns anew from history.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
+use sentinel_contract::history::Frame;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::accepted::Accepted;
 use super::boundaries::{Boundaries, Raw};
 use super::commands::Window;
 use super::drift::Drift;
+use super::frame::{Clock, Held};
 use super::group::{Before, Group, InUse, Shared, Training};
 use super::impact::Impact;
 use super::open::Open;
 use super::series::GroupKey;
-use super::suspects::Tracker;
+use super::suspects::{LEVEL_FRAMES, Tracker};
 use super::tell::Ended;
 use super::train::Model;
 use super::verdict::Memory;
@@ -34,6 +38,11 @@ struct Saved {
     /// Maintenance windows begun by command.
     windows: Vec<Window>,
     groups: Vec<SavedGroup>,
+    /// In parts: where the collector stands, and what it holds of the one group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clock: Option<Clock>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Held>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +54,14 @@ struct SavedGroup {
     #[serde(default)]
     drifts: Vec<Drift>,
     model: Option<(Model, Boundaries, i64)>,
+    /// In parts: the boundaries and the use of a model that is a part of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boundaries: Option<(Boundaries, i64)>,
+    /// In parts: the last frames, which are else in history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recent: Vec<SavedFrame>,
+    #[serde(default)]
+    missing: u32,
     /// When the next model is due, or up to when the one under way is trained.
     due_ms: i64,
     running: bool,
@@ -98,20 +115,161 @@ pub(super) const UNDO_MS: i64 = 7 * 86_400_000;
 pub(super) fn save(groups: &[Group], windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
     let spoken = groups.iter().filter(|group| group.last_ms > i64::MIN);
     let saved = Saved {
-        signals: shared.names.clone(),
-        interval_ms: shared.options.interval_ms,
         windows: windows.to_vec(),
         groups: spoken.map(save_group).collect(),
+        ..Saved::nothing(shared)
     };
     if saved.groups.is_empty() && windows.is_empty() {
         return None;
     }
-    let body = serde_json::to_string(&saved)
+    write(&saved)
+}
+
+fn write(saved: &impl Serialize) -> Option<Vec<u8>> {
+    let body = serde_json::to_string(saved)
         .inspect_err(|error| tracing::error!(%error, "cannot write the detector's state"))
         .ok()?;
     let checksum = crc32fast::hash(body.as_bytes());
     Some(format!("{MAGIC} {VERSION} {checksum:08x}\n{body}").into_bytes())
 }
+
+impl Saved {
+    fn nothing(shared: &Shared) -> Saved {
+        Saved {
+            signals: shared.names.clone(),
+            interval_ms: shared.options.interval_ms,
+            windows: Vec::new(),
+            groups: Vec::new(),
+            clock: None,
+            held: None,
+        }
+    }
+}
+
+/// Where the detector stands, without its groups.
+pub(super) fn save_clock(clock: Clock, windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
+    let (clock, windows) = (Some(clock), windows.to_vec());
+    write(&Saved { clock, windows, ..Saved::nothing(shared) })
+}
+
+/// One group without its model, and what is collected of its frame.
+pub(super) fn save_apart(group: &Group, held: Held, shared: &Shared) -> Option<Vec<u8>> {
+    let model = group.used.as_ref().map(|used| (used.boundaries.clone(), used.since_ms));
+    let before = group.recent.len().saturating_sub(LEVEL_FRAMES);
+    let group = SavedGroup {
+        model: None,
+        boundaries: model,
+        recent: group.recent.iter().skip(before).map(SavedFrame::of).collect(),
+        missing: group.missing,
+        ..save_group(group)
+    };
+    write(&Saved { groups: vec![group], held: Some(held), ..Saved::nothing(shared) })
+}
+
+/// A group's model.
+pub(super) fn save_model(group: &Group) -> Option<Vec<u8>> {
+    write(&group.used.as_ref()?.model)
+}
+
+/// What is read of a detector's parts.
+pub(super) struct Restored {
+    pub clock: Option<Clock>,
+    pub windows: Vec<Window>,
+    pub groups: Vec<(Group, Held)>,
+}
+
+/// Reads parts: the clock's, the groups' and, by the group's part, its model's and its frames'. A group that cannot be used is left out, and the
+/// first reason why is returned beside the rest.
+pub(super) fn restore_parts(
+    parts: &[(String, Vec<u8>)],
+    shared: &Shared,
+    mut make: impl FnMut(&GroupKey) -> Group,
+) -> (Restored, Option<Cause>) {
+    let models: HashMap<&str, &[u8]> = parts
+        .iter()
+        .filter_map(|(name, bytes)| Some((name.strip_prefix(MODEL)?, bytes.as_slice())))
+        .collect();
+    let (mut restored, mut failed) =
+        (Restored { clock: None, windows: Vec::new(), groups: Vec::new() }, None);
+    let mut frames: HashMap<&str, Vec<&[u8]>> = HashMap::new();
+    for (name, bytes) in parts {
+        let group = name.strip_prefix(FRAMES).and_then(|name| name.split_once('/'));
+        if let Some((_, group)) = group {
+            frames.entry(group).or_default().push(bytes);
+        }
+    }
+    for (name, bytes) in parts {
+        let own = match name.strip_prefix(GROUP) {
+            Some(group) => Own {
+                model: models.get(group).copied(),
+                frames: frames.remove(group).unwrap_or_default(),
+            },
+            None if name == CLOCK => Own::default(),
+            None => continue,
+        };
+        if let Err(error) = restore_part(bytes, &own, shared, &mut make, &mut restored) {
+            failed.get_or_insert(error.context(name.clone()));
+        }
+    }
+    (restored, failed)
+}
+
+/// Other parts of a group.
+#[derive(Default)]
+struct Own<'a> {
+    model: Option<&'a [u8]>,
+    frames: Vec<&'a [u8]>,
+}
+
+fn restore_part(
+    bytes: &[u8],
+    own: &Own<'_>,
+    shared: &Shared,
+    make: &mut impl FnMut(&GroupKey) -> Group,
+    restored: &mut Restored,
+) -> Result<(), Cause> {
+    let saved: Saved = read_of(bytes, shared)?;
+    if let Some(clock) = saved.clock {
+        restored.clock = Some(clock);
+        restored.windows = saved.windows;
+    }
+    for mut group in saved.groups {
+        if let Some((boundaries, since_ms)) = group.boundaries.take() {
+            let model: Model = read(own.model.context("its model is missing")?)?;
+            group.model = Some((model, boundaries, since_ms));
+        }
+        let group = restore_group(group, &own.frames, shared, make)?;
+        restored.groups.push((group, Held::default()));
+    }
+    if let (Some(held), Some((_, own))) = (saved.held, restored.groups.last_mut()) {
+        *own = held;
+    }
+    Ok(())
+}
+
+/// A frame; what is missing is null.
+#[derive(Serialize, Deserialize)]
+struct SavedFrame(i64, Vec<Option<f64>>, Option<f64>);
+
+impl SavedFrame {
+    fn of(frame: &Frame) -> SavedFrame {
+        let known = |value: f64| (!value.is_nan()).then_some(value);
+        let values = frame.values.iter().copied().map(known).collect();
+        SavedFrame(frame.time_ms, values, known(frame.score))
+    }
+
+    fn frame(self) -> Frame {
+        let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let SavedFrame(time_ms, values, score) = self;
+        Frame { time_ms, values: values.into_iter().map(or_nan).collect(), score: or_nan(score) }
+    }
+}
+
+/// How the names of parts begin.
+pub(super) const CLOCK: &str = "clock";
+pub(super) const GROUP: &str = "group/";
+pub(super) const MODEL: &str = "model/";
+pub(super) const FRAMES: &str = "frames/";
 
 fn save_group(group: &Group) -> SavedGroup {
     let (running, due_ms) = match group.training {
@@ -131,6 +289,9 @@ fn save_group(group: &Group) -> SavedGroup {
         levels: group.levels.clone(),
         drifts: group.drifts.clone(),
         model: group.used.as_ref().map(model),
+        boundaries: None,
+        recent: Vec::new(),
+        missing: 0,
         due_ms,
         running,
         learnt_frames: group.learnt_frames,
@@ -162,6 +323,20 @@ pub(super) fn restore(
     shared: &Shared,
     mut make: impl FnMut(&GroupKey) -> Group,
 ) -> Result<(Vec<Group>, Vec<Window>), Cause> {
+    let saved = read_of(snapshot, shared)?;
+    let groups = saved.groups.into_iter().map(|saved| restore_group(saved, &[], shared, &mut make));
+    Ok((groups.collect::<Result<_, _>>()?, saved.windows))
+}
+
+fn read_of(snapshot: &[u8], shared: &Shared) -> Result<Saved, Cause> {
+    let saved: Saved = read(snapshot)?;
+    if saved.signals != shared.names || saved.interval_ms != shared.options.interval_ms {
+        bail!("the state is of other signals or another frame interval");
+    }
+    Ok(saved)
+}
+
+fn read<T: DeserializeOwned>(snapshot: &[u8]) -> Result<T, Cause> {
     let text = std::str::from_utf8(snapshot).context("the state is not text")?;
     let (head, body) = text.split_once('\n').context("the state has no header")?;
     let mut words = head.split(' ');
@@ -170,16 +345,13 @@ pub(super) fn restore(
     ensure!(version == Some(VERSION), "the state is of version {version:?}, not {VERSION}");
     let checksum = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
     ensure!(checksum == Some(crc32fast::hash(body.as_bytes())), "the state's checksum is wrong");
-    let saved: Saved = serde_json::from_str(body).context("the state cannot be read")?;
-    if saved.signals != shared.names || saved.interval_ms != shared.options.interval_ms {
-        bail!("the state is of other signals or another frame interval");
-    }
-    let groups = saved.groups.into_iter().map(|saved| restore_group(saved, shared, &mut make));
-    Ok((groups.collect::<Result<_, _>>()?, saved.windows))
+    serde_json::from_str(body).context("the state cannot be read")
 }
 
+/// `frames`: of its history, in blocks; a training that was under way is begun again with them.
 fn restore_group(
     saved: SavedGroup,
+    frames: &[&[u8]],
     shared: &Shared,
     make: &mut impl FnMut(&GroupKey) -> Group,
 ) -> Result<Group, Cause> {
@@ -215,6 +387,11 @@ fn restore_group(
     group.spoken = saved.spoken;
     group.zeros = saved.zeros;
     group.last_ms = saved.last_ms;
+    group.missing = saved.missing;
+    group.recent = saved.recent.into_iter().map(SavedFrame::frame).collect();
+    for block in frames {
+        group.take_block(block, shared)?;
+    }
     if saved.running {
         group.submit(saved.due_ms, shared);
     } else {

@@ -18,6 +18,28 @@ pub(super) struct Present {
     pub values: Vec<f64>,
 }
 
+/// Groups shown at most.
+const SHOWN: usize = 64;
+
+/// The places of the groups that are shown: of many those with an incident, and those with the highest scores.
+pub(super) fn shown(groups: &[Group], all: usize) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..all).collect();
+    if all > SHOWN {
+        let interest = |at: &usize| {
+            let Some(group) = groups.get(*at) else { return (false, f64::NEG_INFINITY) };
+            let score = group.last.as_ref().and_then(|last| last.score);
+            (group.incident.is_some(), score.unwrap_or(f64::NEG_INFINITY))
+        };
+        shown.sort_by(|a, b| {
+            let (a, b) = (interest(a), interest(b));
+            b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+        });
+        shown.truncate(SHOWN);
+        shown.sort_unstable();
+    }
+    shown
+}
+
 /// A group that has made no frame yet: what its signals are up to now.
 pub(super) fn starting(key: &GroupKey, present: &Present, shared: &Shared) -> Value {
     let measures: Vec<Measure> = present.values.iter().copied().map(Measure::unknown).collect();

@@ -9,6 +9,8 @@ mod fixtures;
 mod joins;
 mod learning;
 mod life;
+mod moving;
+
 mod rate_bar;
 mod robustness;
 mod seasons;

@@ -47,9 +47,11 @@ impl Group {
     pub(super) fn submit(&mut self, upto_ms: i64, shared: &Shared) {
         let mut excluded = self.excluded.clone();
         // By command a training may come in the middle of one.
-        excluded.extend(self.incident.as_ref().map(|open| time_of(open, upto_ms + 1, shared)));
+        let then = self.incident.as_ref().filter(|open| open.started_ms <= upto_ms);
+        excluded.extend(then.map(|open| time_of(open, upto_ms + 1, shared)));
         let outside = |frame: &&Frame| !excluded.iter().any(|times| times.contains(&frame.time_ms));
-        let recent = self.recent.iter().filter(outside).cloned().collect();
+        let until = |frame: &&Frame| frame.time_ms <= upto_ms; // begun again, it has newer ones
+        let recent = self.recent.iter().filter(until).filter(outside).cloned().collect();
         let against = self.used.as_ref().map(|used| Against {
             model: used.model.clone(),
             boundaries: used.boundaries.clone(),
@@ -91,7 +93,7 @@ impl Group {
     }
 
     fn due_after(&self, upto_ms: i64, frames: usize, shared: &Shared) -> Training {
-        let Owner { host, detector, group } = &self.owner;
+        let Owner { host, detector, group, .. } = &self.owner;
         let retrain_ms = shared.retrain_ms;
         let own = (retrain_ms, due::phase(host, detector, group, retrain_ms));
         Training::Due { at_ms: due::next(upto_ms, frames, shared.options.interval_ms, own) }
@@ -105,8 +107,8 @@ impl Group {
             Refusal::Worse(words) => (format!("the new model is worse: {words}"), true),
         };
         if loud {
-            let group = self.owner.group.as_str();
-            tracing::warn!(group, "no new model: {reason}");
+            let group = self.owner.place();
+            tracing::warn!(%group, "no new model: {reason}");
         }
         self.refused = Some(reason);
         self.training = if let Some(used) = &self.used {
@@ -121,13 +123,13 @@ impl Group {
     fn use_model(&mut self, trained: Trained, time_ms: i64) {
         let Trained { model, boundaries } = trained;
         let (frames, tier) = (model.frames, model.tier.word());
-        let (boundary, group) = (boundaries.frame.bound(), self.owner.group.as_str());
+        let (boundary, group) = (boundaries.frame.bound(), self.owner.place());
         match self.tier() {
-            None => tracing::info!(group, frames, tier, boundary, "ready"),
+            None => tracing::info!(%group, frames, tier, boundary, "ready"),
             Some(before) if before != model.tier => {
-                tracing::info!(group, frames, tier, "the model has seen more of time");
+                tracing::info!(%group, frames, tier, "the model has seen more of time");
             }
-            Some(_) => tracing::debug!(group, frames, tier, boundary, "a new model"),
+            Some(_) => tracing::debug!(%group, frames, tier, boundary, "a new model"),
         }
         self.refused = None;
         self.used = Some(InUse { model, boundaries, since_ms: time_ms });

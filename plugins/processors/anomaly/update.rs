@@ -41,7 +41,7 @@ pub(super) fn update(
         news.push(took_over);
     }
     if open.reached == State::Notified {
-        place.desk.attend(&open.key, time_ms, place.attended_ms(time_ms));
+        place.desk.attend(&place.owner.host, &open.key, time_ms, place.attended_ms(time_ms));
     }
     let just_now = changes.iter().any(|change| change.state == State::Notified);
     if just_now || open.told.size <= 0.0 {
@@ -69,6 +69,7 @@ fn follow(open: &mut Open, time_ms: i64, place: &Place<'_>) -> Option<String> {
     let told_of = open.told_of(place.owner);
     let Call::Joined { head, severity } = &mut open.call else { return None };
     let asking = Asking {
+        host: &place.owner.host,
         key: &open.key,
         time_ms,
         near_ms: place.near_ms(),

@@ -8,6 +8,7 @@ const DAY: i64 = 1440 * MINUTE;
 
 fn asking(key: &str, time_ms: i64) -> Asking<'_> {
     Asking {
+        host: "box",
         key,
         time_ms,
         near_ms: 10 * MINUTE,
@@ -18,8 +19,8 @@ fn asking(key: &str, time_ms: i64) -> Asking<'_> {
 }
 
 fn change(key: &str, state: State, time_ms: i64) -> Incident {
-    let (key, detector) = (key.to_owned(), "host".to_owned());
-    Incident { key, detector, state, time_ms, ..Incident::default() }
+    let (key, host, detector) = (key.to_owned(), "box".to_owned(), "host".to_owned());
+    Incident { key, host, detector, state, time_ms, ..Incident::default() }
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn who_has_called_may_ask_again_and_uses_the_budget_once() {
 fn an_open_incident_that_nobody_watches_is_joined_by_nobody() {
     let desk = Desk::default();
     assert_eq!(desk.ask(&asking("a", 0)), Answer::Call);
-    desk.attend("a", MINUTE, 60 * MINUTE);
+    desk.attend("box", "a", MINUTE, 60 * MINUTE);
     assert_eq!(desk.follow("a", &asking("b", 50 * MINUTE), 90 * MINUTE), Head::There);
     assert_eq!(desk.ask(&asking("c", 61 * MINUTE)), Answer::Call);
 }
@@ -84,4 +85,13 @@ fn a_flood_of_held_calls_is_counted_and_not_kept() {
         |at: i64| Letter { key: at.to_string(), severity: Severity::Info, what: String::new() };
     (0..1000).for_each(|at| desk.tell("first", letter(at)));
     assert_eq!(desk.letters("first").len(), 50);
+}
+
+#[test]
+fn incidents_of_different_hosts_do_not_join() {
+    let desk = Desk::default();
+    assert_eq!(desk.ask(&asking("a", 0)), Answer::Call);
+    let elsewhere = |key| Asking { host: "other", ..asking(key, MINUTE) };
+    assert_eq!(desk.ask(&elsewhere("b")), Answer::Call);
+    assert_eq!(desk.ask(&elsewhere("c")), Answer::Join("b".to_owned()));
 }

@@ -5,6 +5,7 @@
 mod agent;
 mod common;
 mod interpolate;
+mod lineage;
 mod mask;
 mod plan;
 mod plugins;

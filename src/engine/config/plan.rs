@@ -47,6 +47,8 @@ pub struct Plan {
     pub inputs: Vec<Spec<Input>>,
     /// In the order of the files; each with whether it is an observer.
     pub processors: Vec<(Spec<Processor>, bool)>,
+    /// Of each processor: the input, by its place, of which it is kept one a partition, if it is such an observer.
+    pub by_partition: Vec<Option<usize>>,
     /// In the order of the files.
     pub outputs: Vec<Spec<Box<dyn Output>>>,
 }

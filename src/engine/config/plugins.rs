@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::agent::{Agent, Web};
 use super::common::{Common, Role};
+use super::lineage::{Lineage, Mixed};
 use super::plan::{Plan, Registry, Shared, Spec, context};
 use super::source::{Problem, Problems, Source};
 use super::{suggest, table};
@@ -25,6 +26,9 @@ pub(super) struct Loader {
     aliases: BTreeMap<String, (String, usize)>,
     /// Aliases of inputs and of observers so far: what `from` can name.
     origins: Vec<String>,
+    /// Of each processor: by the partitions of which input it is kept.
+    by_partition: Vec<Option<usize>>,
+    lineage: Lineage,
     /// Aliases of processors whose tables are wrong: they may be observers.
     doubtful: Vec<String>,
 }
@@ -65,6 +69,8 @@ impl Loader {
             outputs: Vec::new(),
             aliases: BTreeMap::new(),
             origins: Vec::new(),
+            by_partition: Vec::new(),
+            lineage: Lineage::default(),
             doubtful: Vec::new(),
         }
     }
@@ -79,9 +85,12 @@ impl Loader {
     ) {
         let registry = self.registry;
         for found in self.found(documents, Role::Input) {
-            if let Some((spec, _)) =
+            if let Some((spec, built)) =
                 self.plugin(&found, Role::Input, registry.inputs, agent, host, shared)
             {
+                let by_partition =
+                    matches!(built, Some(Input::Service(service)) if service.by_partition());
+                self.lineage.input(&spec.alias, self.inputs.len(), by_partition);
                 self.origins.push(spec.alias.to_string());
                 self.inputs.push(spec);
             }
@@ -97,6 +106,8 @@ impl Loader {
                     true
                 };
                 self.check_from(&found, &spec.common, observer);
+                let input = if observer { self.check_lineage(&found, &spec) } else { None };
+                self.by_partition.push(input);
                 if observer {
                     self.origins.push(spec.alias.to_string());
                 }
@@ -130,8 +141,8 @@ impl Loader {
             problems.sort();
             return Err(problems);
         }
-        let Loader { inputs, processors, outputs, .. } = self;
-        Ok(Plan { agent, web, host, inputs, processors, outputs })
+        let Loader { inputs, processors, by_partition, outputs, .. } = self;
+        Ok(Plan { agent, web, host, inputs, processors, by_partition, outputs })
     }
 
     /// Every table of a role, in the order of the files.
@@ -267,6 +278,23 @@ impl Loader {
             }
             number += 1;
         }
+    }
+
+    /// An observer's events must be all of one input that is read by partition, or none.
+    fn check_lineage(&mut self, found: &Found<'_, '_>, spec: &Spec<Processor>) -> Option<usize> {
+        let Mixed { of_partitions, other } =
+            match self.lineage.observer(&spec.alias, &spec.common.from) {
+                Ok(input) => return input,
+                Err(mixed) => mixed,
+            };
+        let message = format!(
+            "`{}` takes events of `{of_partitions}` and of `{other}`, but what it knows moves with the partitions of one of them",
+            spec.alias
+        );
+        let problem = found.source.problem(name_span(found), message);
+        let help = format!("from = [\"{of_partitions}\"]; use another for the rest");
+        self.problems.push(problem.help(help));
+        None
     }
 
     /// `from` must name inputs, or observers above.

@@ -13,8 +13,9 @@ use super::identity::Identity;
 use crate::config::Role;
 use crate::filter::Filter;
 use crate::lane::Rewire;
+use crate::partitions::Keyed;
 use crate::queue::Queue;
-use crate::router::{ObserverPort, OutputPort, RouterHandle};
+use crate::router::{Inbox, ObserverPort, OutputPort, RouterHandle, Routes};
 use crate::telemetry::Plugin;
 
 /// An input with its lane.
@@ -31,6 +32,8 @@ pub(super) struct InputCell {
     pub(super) rewire: mpsc::Sender<Rewire>,
     /// The transforms in its lane.
     pub(super) stages: Vec<Arc<str>>,
+    /// The observers that are kept one a partition of it.
+    pub(super) chain: Vec<Identity>,
 }
 
 /// A transform; it runs in the lanes.
@@ -43,6 +46,21 @@ pub(super) struct TransformCell {
 pub(super) struct ObserverCell {
     pub(super) identity: Identity,
     pub(super) state: Arc<Plugin>,
+    /// The origins it admits.
+    pub(super) from: Vec<String>,
+    pub(super) runs: Runs,
+}
+
+/// How an observer runs.
+pub(super) enum Runs {
+    /// As one task.
+    Once(Once),
+    /// As one a partition of an input, which begins and ends them.
+    ByPartition(Arc<Keyed>),
+}
+
+/// An observer's task.
+pub(super) struct Once {
     pub(super) task: JoinHandle<()>,
     /// Weak: only lanes and observers hold an inbox open, and it ends when they do.
     pub(super) inbox: mpsc::WeakSender<Arc<Batch>>,
@@ -50,8 +68,6 @@ pub(super) struct ObserverCell {
     pub(super) opener: Option<mpsc::Sender<Arc<Batch>>>,
     pub(super) unseen: Arc<AtomicU64>,
     pub(super) router: RouterHandle,
-    /// The origins it admits.
-    pub(super) from: Vec<String>,
 }
 
 /// An output with its queue.
@@ -74,12 +90,44 @@ pub(super) struct OutputCell {
 impl ObserverCell {
     /// As lanes see it; `None` when it has ended.
     pub(super) fn port(&self) -> Option<ObserverPort> {
-        let inbox = self.inbox.upgrade()?;
-        Some(ObserverPort {
-            inbox,
-            unseen: Arc::clone(&self.unseen),
-            state: Arc::clone(&self.state),
-        })
+        let (inbox, unseen) = match &self.runs {
+            Runs::Once(once) => (Inbox::One(once.inbox.upgrade()?), Arc::clone(&once.unseen)),
+            Runs::ByPartition(keyed) => {
+                (Inbox::Partitions(Arc::clone(&keyed.inboxes)), Arc::default())
+            }
+        };
+        Some(ObserverPort { inbox, unseen, state: Arc::clone(&self.state) })
+    }
+
+    /// The tasks, and those that run by partition.
+    pub(super) fn apart(cells: Vec<ObserverCell>) -> (Vec<JoinHandle<()>>, Vec<Arc<Keyed>>) {
+        let (mut tasks, mut keyed) = (Vec::new(), Vec::new());
+        for cell in cells {
+            match cell.runs {
+                Runs::Once(once) => tasks.push(once.task),
+                Runs::ByPartition(one) => keyed.push(one),
+            }
+        }
+        (tasks, keyed)
+    }
+
+    /// The task to wait for, once nobody can reach it. Those of partitions were ended by their input.
+    pub(super) fn end(self) -> Option<JoinHandle<()>> {
+        match self.runs {
+            Runs::Once(once) => Some(once.task),
+            Runs::ByPartition(keyed) => {
+                keyed.end();
+                None
+            }
+        }
+    }
+
+    /// Where what it emits goes from now on.
+    pub(super) fn set_routes(&self, routes: Routes) {
+        match &self.runs {
+            Runs::Once(once) => _ = once.router.set(routes),
+            Runs::ByPartition(keyed) => keyed.set_routes(routes),
+        }
     }
 }
 

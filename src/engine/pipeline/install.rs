@@ -1,24 +1,25 @@
 //! Starting what was built, and telling everything where its batches go from now on.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentinel_contract::{Batch, Emitter, Input, Observer, Output, Stop};
+use sentinel_contract::{Batch, Emitter, Input, Observer, Observers, Output, Stop};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Running;
-use super::cells::{InputCell, ObserverCell, OutputCell, TransformCell, spawn};
+use super::cells::{InputCell, ObserverCell, Once, OutputCell, Runs, TransformCell, spawn};
 use super::identity::Identity;
 use super::prepare::{InputPart, ObserverPart, OutputPart, Parts, build_input, build_observer};
 use crate::config::{Plan, Role, Spec};
 use crate::filter::Filter;
 use crate::gather::{GatherTask, Schedule};
 use crate::lane::{Lane, Rewire, StageChange};
-use crate::observer::{INBOX, ObserverTask};
+use crate::observer::{Core, INBOX, ObserverTask};
 use crate::output::{BatchLimits, OutputTask};
+use crate::partitions::{Keyed, Sets};
 use crate::queue::{self, MemoryLimits, Queue};
 use crate::router::Router;
 use crate::service::ServiceTask;
@@ -133,6 +134,9 @@ impl Running {
             let Some(part) = part else { continue };
             let at = old.iter().position(|cell| cell.identity == part.identity);
             let cell = match (part.built, at.map(|at| old.swap_remove(at))) {
+                (Some(_built_by_partition), _) if part.by_partition => {
+                    self.keyed_observer(index, part.identity)
+                }
                 (Some(observer), _) => self.start_observer(index, part.identity, observer),
                 (None, Some(cell)) => cell,
                 (None, None) => continue,
@@ -155,63 +159,73 @@ impl Running {
         let router = Router::new(self.routes(&spec.alias, &self.observers));
         let handle = router.handle();
         let tags = self.plan.context(Role::Processor, spec, &self.shared).tags;
-        let task = ObserverTask {
-            limits: spec.common.limits(&tags),
+        let core = Core {
             observer,
-            rebuild: Box::new(move || build_observer(&again, index, &shared)),
+            rebuild: Arc::new(move || build_observer(&again, index, &shared)),
             origin: Arc::clone(&spec.alias),
+            order: 0,
             state: Arc::clone(&state),
+            limits: spec.common.limits(&tags),
+            router,
+            telemetry: Arc::clone(&self.telemetry),
+            shown_as: spec.alias.to_string(),
+            changed: false,
+        };
+        let task = ObserverTask {
+            core,
             inbox: batches,
             commands: self.commands.add(&spec.alias),
             unseen: Arc::clone(&unseen),
-            router,
             history: Arc::clone(&self.shared.history),
-            telemetry: Arc::clone(&self.telemetry),
-            changed: false,
         };
         let task = spawn(Role::Processor, spec.entry.name, &spec.alias, task.run());
         let from = spec.common.from.clone();
-        ObserverCell {
-            identity,
-            state,
-            task,
-            inbox: inbox.downgrade(),
-            opener: Some(inbox),
-            unseen,
-            router: handle,
-            from,
-        }
+        let (inbox, opener) = (inbox.downgrade(), Some(inbox));
+        let runs = Runs::Once(Once { task, inbox, opener, unseen, router: handle });
+        ObserverCell { identity, state, from, runs }
+    }
+
+    /// An observer that its input begins and ends, one a partition.
+    fn keyed_observer(&self, index: usize, identity: Identity) -> ObserverCell {
+        let spec = &self.plan.processors[index].0;
+        let (again, shared) = (Arc::clone(&self.plan), self.shared.clone());
+        let state = Plugin::new(Role::Processor, spec.entry.name, &spec.alias);
+        let (limited, tags) =
+            (spec.common.clone(), self.plan.context(Role::Processor, spec, &self.shared).tags);
+        let keyed = Keyed {
+            alias: Arc::clone(&spec.alias),
+            state: Arc::clone(&state),
+            build: Arc::new(move || build_observer(&again, index, &shared)),
+            limits: Box::new(move || limited.limits(&tags)),
+            inboxes: Arc::default(),
+            routes: Mutex::new((self.routes(&spec.alias, &self.observers), Vec::new())),
+        };
+        let from = spec.common.from.clone();
+        ObserverCell { identity, state, from, runs: Runs::ByPartition(Arc::new(keyed)) }
     }
 
     fn install_inputs(&mut self, parts: Vec<InputPart>) {
         let mut old = std::mem::take(&mut self.inputs);
-        for (index, part) in parts.into_iter().enumerate() {
-            let stages = part.stages.iter().map(StageChange::alias).cloned().collect();
+        for (index, mut part) in parts.into_iter().enumerate() {
             let at = old.iter().position(|cell| cell.identity == part.identity);
-            let cell = match (part.built, at.map(|at| old.swap_remove(at))) {
+            let cell = match (part.built.take(), at.map(|at| old.swap_remove(at))) {
                 (None, Some(cell)) => {
+                    let stages = part.stages.iter().map(StageChange::alias).cloned().collect();
                     let rewire = Rewire { filter: part.filter, stages: part.stages };
                     let _its_lane_has_ended = cell.rewire.try_send(rewire);
                     InputCell { stages, ..cell }
                 }
                 (None, None) => continue,
-                (Some(input), _) => {
-                    let rewire = Rewire { filter: part.filter, stages: part.stages };
-                    self.start_input(index, part.identity, input, rewire, stages)
-                }
+                (Some(input), _) => self.start_input(index, input, part),
             };
             self.inputs.push(cell);
         }
     }
 
-    fn start_input(
-        &self,
-        index: usize,
-        identity: Identity,
-        input: Input,
-        rewire: Rewire,
-        stages: Vec<Arc<str>>,
-    ) -> InputCell {
+    fn start_input(&self, index: usize, input: Input, part: InputPart) -> InputCell {
+        let InputPart { identity, filter, stages, chain, .. } = part;
+        let rewire = Rewire { filter, stages };
+        let stages = rewire.stages.iter().map(StageChange::alias).cloned().collect();
         let spec = &self.plan.inputs[index];
         let state = Plugin::new(Role::Input, spec.entry.name, &spec.alias);
         let stop = Stop {
@@ -248,7 +262,29 @@ impl Running {
             router: handle,
             rewire: rewires,
             stages,
+            chain,
         }
+    }
+
+    /// Those that the input begins and ends, by partition, while it runs.
+    fn observers_of(&self, index: usize) -> Observers {
+        let of = self.plan.by_partition.iter().zip(&self.plan.processors);
+        let aliases = of.filter(|(of, _)| **of == Some(index)).map(|(_, (spec, _))| &spec.alias);
+        let keyed = aliases.filter_map(|alias| {
+            let cell = self.observers.iter().find(|cell| cell.identity.alias == *alias)?;
+            match &cell.runs {
+                Runs::ByPartition(keyed) => Some(Arc::clone(keyed)),
+                Runs::Once(_) => None,
+            }
+        });
+        let (observers, turns) = Observers::new();
+        let sets = Sets {
+            chain: keyed.collect(),
+            commands: self.commands.clone(),
+            telemetry: Arc::clone(&self.telemetry),
+        };
+        tokio::spawn(sets.run(turns)); // ends with the input
+        observers
     }
 
     fn input_task(
@@ -291,11 +327,13 @@ impl Running {
                     Input::Gather(_) => Err(anyhow::anyhow!("is no longer a service")),
                 };
                 let counters = Arc::clone(&state.counters);
+                let mut emitter = Emitter::new(origin, counters, self.patient.clone(), lane);
+                emitter.observers = service.by_partition().then(|| self.observers_of(index));
                 let task = ServiceTask {
                     service,
                     rebuild: Box::new(move || rebuild().and_then(services)),
                     state: Arc::clone(state),
-                    emitter: Emitter::new(origin, counters, self.patient.clone(), lane),
+                    emitter,
                     stop: stop.clone(),
                 };
                 spawn(Role::Input, name, alias, task.run())

@@ -28,6 +28,7 @@ use crate::gather::Shed;
 use crate::queue::{DiskThread, Signal};
 use crate::telemetry::Telemetry;
 use cells::{InputCell, ObserverCell, OutputCell, TransformCell};
+pub(crate) use prepare::admits;
 use retire::Leaving;
 
 /// A running agent.
@@ -128,7 +129,15 @@ impl Running {
             self.inputs.into_iter().map(|cell| (cell.task, cell.lane)).unzip();
         // An input that does not stop must not use up the time of those that have something to save.
         wait(lanes, part(0.3)).await;
-        wait(self.observers.into_iter().map(|cell| cell.task), part(0.5)).await;
+        let (once, keyed) = ObserverCell::apart(self.observers);
+        wait(once, part(0.5)).await;
+        // What they emit of it is delivered too. They are ended by their input, which keeps what they know.
+        let settled = async {
+            for one in &keyed {
+                one.settle().await
+            }
+        };
+        let _late = tokio::time::timeout_at(part(0.5), settled).await;
         self.drain.cancel();
         let leaving = self.leaving.into_iter().map(|one| one.task);
         let deadline = self.deadline.clone();

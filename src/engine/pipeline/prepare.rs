@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sentinel_contract::{Cause, Input, Observer, Output, Processor, Transform};
 
 use super::Running;
+use super::cells::{InputCell, Runs};
 use super::identity::Identity;
 use crate::config::{Plan, Role, Shared, Spec};
 use crate::filter::Filter;
@@ -30,11 +31,29 @@ pub(super) struct InputPart {
     pub(super) built: Option<Input>,
     pub(super) filter: Option<Filter>,
     pub(super) stages: Vec<StageChange>,
+    /// The observers that are kept one a partition of it.
+    pub(super) chain: Vec<Identity>,
 }
 
 pub(super) struct ObserverPart {
     pub(super) identity: Identity,
     pub(super) built: Option<Box<dyn Observer>>,
+    /// It is kept one a partition.
+    pub(super) by_partition: bool,
+}
+
+impl InputPart {
+    /// What runs under this identity is what it is to be.
+    pub(super) fn runs_on(&self, identity: &Identity) -> bool {
+        self.built.is_none() && self.identity == *identity
+    }
+}
+
+impl ObserverPart {
+    /// The same of an observer.
+    pub(super) fn runs_on(&self, identity: &Identity) -> bool {
+        self.built.is_none() && self.identity == *identity
+    }
 }
 
 pub(super) struct OutputPart {
@@ -44,7 +63,7 @@ pub(super) struct OutputPart {
 }
 
 /// Whether an origin passes `from`.
-pub(super) fn admits(from: &[String], origin: &str) -> bool {
+pub(crate) fn admits(from: &[String], origin: &str) -> bool {
     from.is_empty() || from.iter().any(|name| name == origin)
 }
 
@@ -53,13 +72,23 @@ impl Running {
     pub(super) fn prepare(&self, plan: &Arc<Plan>) -> Result<Parts, Cause> {
         let transforms = self.transform_parts(plan);
         let inputs = plan.inputs.iter().enumerate();
-        let inputs = inputs.map(|(index, spec)| self.input_part(plan, index, spec, &transforms));
+        let inputs = inputs.map(|(index, spec)| {
+            let of = plan.by_partition.iter().zip(&plan.processors);
+            let chain = of.filter(|(of, _)| **of == Some(index));
+            let chain = chain.map(|(_, (spec, _))| Identity::new(plan, Role::Processor, spec));
+            self.input_part(plan, (index, spec), chain.collect(), &transforms)
+        });
+        let inputs: Vec<InputPart> = inputs.collect::<Result<_, _>>()?;
         let outputs = plan.outputs.iter().map(|spec| self.output_part(plan, spec));
-        let observers = (0..plan.processors.len()).map(|index| self.observer_part(plan, index));
+        let observers = plan.by_partition.iter().enumerate().map(|(index, of)| {
+            let begun_anew = of.map(|input| inputs[input].built.is_some());
+            self.observer_part(plan, index, begun_anew)
+        });
+        let observers = observers.collect::<Result<_, _>>()?;
         Ok(Parts {
             plan: Arc::clone(plan),
-            inputs: inputs.collect::<Result<_, _>>()?,
-            observers: observers.collect::<Result<_, _>>()?,
+            inputs,
+            observers,
             outputs: outputs.collect::<Result<_, _>>()?,
             transforms: transforms.into_values().collect(),
         })
@@ -84,12 +113,13 @@ impl Running {
     fn input_part(
         &self,
         plan: &Arc<Plan>,
-        index: usize,
-        spec: &Spec<Input>,
+        (index, spec): (usize, &Spec<Input>),
+        chain: Vec<Identity>,
         transforms: &HashMap<usize, (Identity, Arc<Plugin>)>,
     ) -> Result<InputPart, Cause> {
         let identity = Identity::new(plan, Role::Input, spec);
-        let running = self.inputs.iter().find(|cell| cell.identity == identity);
+        let same = |cell: &&InputCell| cell.identity == identity && cell.chain == chain;
+        let running = self.inputs.iter().find(same);
         let built = match running {
             Some(cell) if cell.rewire.capacity() == 0 && !cell.rewire.is_closed() => {
                 anyhow::bail!(
@@ -114,7 +144,7 @@ impl Running {
                 StageChange::New(self.stage(plan, at, state)?)
             });
         }
-        Ok(InputPart { identity, built, filter: spec.common.filter()?, stages })
+        Ok(InputPart { identity, built, filter: spec.common.filter()?, stages, chain })
     }
 
     fn stage(&self, plan: &Arc<Plan>, at: usize, state: &Arc<Plugin>) -> Result<Stage, Cause> {
@@ -135,15 +165,25 @@ impl Running {
         Ok(OutputPart { identity, built, filter: spec.common.filter()?.map(Arc::new) })
     }
 
-    fn observer_part(&self, plan: &Arc<Plan>, index: usize) -> Result<Option<ObserverPart>, Cause> {
+    /// `begun_anew`: whether the input of which it is kept one a partition is, if it is.
+    fn observer_part(
+        &self,
+        plan: &Arc<Plan>,
+        index: usize,
+        begun_anew: Option<bool>,
+    ) -> Result<Option<ObserverPart>, Cause> {
         let (spec, is_observer) = &plan.processors[index];
         if !is_observer {
             return Ok(None);
         }
         let identity = Identity::new(plan, Role::Processor, spec);
-        let running = self.observers.iter().any(|cell| cell.identity == identity);
+        let by_partition = begun_anew.is_some();
+        let running = self.observers.iter().any(|cell| {
+            cell.identity == identity && by_partition == matches!(cell.runs, Runs::ByPartition(_))
+        });
+        let running = running && begun_anew != Some(true);
         let built = if running { None } else { Some(build_observer(plan, index, &self.shared)?) };
-        Ok(Some(ObserverPart { identity, built }))
+        Ok(Some(ObserverPart { identity, built, by_partition }))
     }
 }
 

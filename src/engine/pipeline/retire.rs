@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::cells::{InputCell, OutputCell};
+use super::cells::{InputCell, ObserverCell, OutputCell};
 use super::prepare::Parts;
 use super::{Running, wait};
 use crate::queue::Queue;
@@ -18,6 +18,8 @@ const LANE: Duration = Duration::from_secs(3);
 const RECEIPTS: Duration = Duration::from_secs(3);
 /// How long it may take to save its positions.
 const SAVE: Duration = Duration::from_secs(2);
+/// The same, when it hands over what observers know of its partitions.
+const HAND_OVER: Duration = Duration::from_secs(30);
 /// How long an output may take to finish its request before its queue is handed on.
 const REQUEST: Duration = Duration::from_secs(5);
 
@@ -27,13 +29,13 @@ impl Running {
     pub(super) async fn retire(&mut self, parts: &Parts) {
         let (stay, go) = std::mem::take(&mut self.inputs)
             .into_iter()
-            .partition(|cell| parts.inputs.iter().any(|part| part.identity == cell.identity));
+            .partition(|cell| parts.inputs.iter().any(|part| part.runs_on(&cell.identity)));
         self.inputs = stay;
         self.end_inputs(go).await;
         let observers = || parts.observers.iter().flatten();
         let (stay, go) = std::mem::take(&mut self.observers)
             .into_iter()
-            .partition::<Vec<_>, _>(|cell| observers().any(|part| part.identity == cell.identity));
+            .partition::<Vec<_>, _>(|cell| observers().any(|part| part.runs_on(&cell.identity)));
         self.observers = stay;
         if !go.is_empty() {
             // An observer ends when nobody can reach it any more; it saves what it knows for its successor.
@@ -41,7 +43,7 @@ impl Running {
             for cell in &go {
                 self.commands.remove(&cell.identity.alias);
             }
-            wait(go.into_iter().map(|cell| cell.task), Instant::now() + SAVE).await;
+            wait(go.into_iter().filter_map(ObserverCell::end), Instant::now() + SAVE).await;
         }
         self.make_way(parts).await;
         for cell in &mut self.outputs {
@@ -67,6 +69,8 @@ impl Running {
             cell.stop.reading.cancel();
         }
         let waits = cells.iter().any(|cell| cell.takes_receipts);
+        let patience =
+            if cells.iter().any(|cell| !cell.chain.is_empty()) { HAND_OVER } else { SAVE };
         let (rest, lanes): (Vec<_>, Vec<_>) =
             cells.into_iter().map(|cell| ((cell.stop, cell.task), cell.lane)).unzip();
         wait(lanes, Instant::now() + LANE).await;
@@ -82,7 +86,7 @@ impl Running {
             stop.finished.cancel();
             tasks.push(task);
         }
-        wait(tasks, Instant::now() + SAVE).await;
+        wait(tasks, Instant::now() + patience).await;
     }
 
     /// An output that is no longer configured delivers what it has, for as long as a stop would let it.

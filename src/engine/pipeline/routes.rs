@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Running;
-use super::cells::ObserverCell;
+use super::cells::{ObserverCell, Runs};
 use super::prepare::admits;
 use crate::router::Routes;
 use crate::telemetry::Plugin;
@@ -22,15 +22,18 @@ impl Running {
     /// Tells every lane and observer what there is now.
     pub(super) fn route(&mut self) {
         for cell in &self.inputs {
-            cell.router.set(self.routes(&cell.identity.alias, &self.observers));
+            let _its_lane_has_ended =
+                cell.router.set(self.routes(&cell.identity.alias, &self.observers));
         }
         for (index, cell) in self.observers.iter().enumerate() {
             // An observer emits to those below it.
             let below = &self.observers[index + 1..];
-            cell.router.set(self.routes(&cell.identity.alias, below));
+            cell.set_routes(self.routes(&cell.identity.alias, below));
         }
         for cell in &mut self.observers {
-            cell.opener = None;
+            if let Runs::Once(once) = &mut cell.runs {
+                once.opener = None;
+            }
         }
     }
 

@@ -47,7 +47,12 @@ impl Told {
                 why_not: "why not".to_owned(),
                 ..Verdict::default()
             };
-            let owner = Owner { detector: "d".into(), host: "h".into(), group: String::new() };
+            let owner = Owner {
+                detector: "d".into(),
+                host: "h".into(),
+                group: String::new(),
+                of_many: false,
+            };
             let place = Place { owner: &owner, rules: RULES, desk: &self.desk };
             let (changes, end) = step(&mut self.open, &mut self.past, &verdict, &place);
             self.changes.extend(changes);

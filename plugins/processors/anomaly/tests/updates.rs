@@ -31,7 +31,12 @@ pub(super) struct Course {
 pub(super) fn course(detector: &str, desk: &Desk) -> Course {
     Course {
         desk: desk.clone(),
-        owner: Owner { detector: detector.into(), host: "h".into(), group: String::new() },
+        owner: Owner {
+            detector: detector.into(),
+            host: "h".into(),
+            group: String::new(),
+            of_many: false,
+        },
         open: None,
         past: None,
         time_ms: 0,

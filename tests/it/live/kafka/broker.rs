@@ -151,6 +151,12 @@ impl Producer {
         self.0.poll(Duration::ZERO);
     }
 
+    /// One message of this key and time.
+    pub(crate) fn keyed(&self, topic: &str, key: &str, text: &str, time_ms: i64) {
+        let record = BaseRecord::to(topic).key(key).payload(text).timestamp(time_ms);
+        assert!(self.0.send(record).is_ok(), "the queue is never that long");
+    }
+
     /// Waits until the broker has all of them.
     pub(crate) fn flush(&self) {
         self.0.flush(Duration::from_secs(120)).unwrap();

@@ -3,5 +3,6 @@
 pub(crate) mod broker;
 
 mod consume;
+mod moving;
 mod produce;
 mod refused;
