@@ -9,6 +9,7 @@ mod letters;
 mod lifecycle;
 pub(crate) mod logging;
 mod memory;
+mod partitions;
 mod reload;
 mod replaying;
 
@@ -313,8 +314,8 @@ impl Plugin for Count {
 }
 
 const REGISTRY: Registry = Registry {
-    inputs: &[Entry::of::<Lines>(), Entry::of::<Poll>()],
-    processors: &[Entry::of::<Count>(), Entry::of::<Strip>()],
+    inputs: &[Entry::of::<Lines>(), Entry::of::<partitions::Parted>(), Entry::of::<Poll>()],
+    processors: &[Entry::of::<Count>(), Entry::of::<Strip>(), Entry::of::<partitions::Sum>()],
     outputs: &[Entry::of::<Scripted>()],
 };
 

@@ -10,7 +10,7 @@ use sentinel_transport::kafka::rdkafka::admin::{
 };
 use sentinel_transport::kafka::rdkafka::client::DefaultClientContext;
 use sentinel_transport::kafka::rdkafka::config::RDKafkaLogLevel;
-use sentinel_transport::kafka::rdkafka::consumer::{BaseConsumer, Consumer as _};
+use sentinel_transport::kafka::rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use sentinel_transport::kafka::rdkafka::error::RDKafkaErrorCode;
 use sentinel_transport::kafka::rdkafka::message::{Message as _, OwnedMessage};
 use sentinel_transport::kafka::rdkafka::metadata::MetadataPartition;
@@ -95,6 +95,34 @@ impl Broker {
     /// Each partition's end: the offset of the next message.
     pub(crate) fn ends(&self, topic: &str) -> Vec<(i32, i64)> {
         ends(&self.config().create().unwrap(), topic)
+    }
+
+    /// A group that nobody is in has these offsets.
+    pub(crate) fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut all = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            all.add_partition_offset(topic, *partition, Offset::Offset(*offset)).unwrap();
+        }
+        consumer.commit(&all, CommitMode::Sync).unwrap();
+    }
+
+    /// Appends messages to the partitions from which they came, under the keys that `key` makes of theirs, if it makes one.
+    pub(crate) fn copy(
+        &self,
+        topic: &str,
+        messages: &[OwnedMessage],
+        key: impl Fn(&str) -> Option<String>,
+    ) {
+        let producer: BaseProducer = self.config().create().unwrap();
+        for message in messages {
+            let Some(key) = key(message.key_view::<str>().unwrap().unwrap()) else { continue };
+            let mut record: BaseRecord<'_, str, [u8]> =
+                BaseRecord::to(topic).key(&*key).partition(message.partition());
+            record.payload = message.payload();
+            assert!(producer.send(record).is_ok(), "the queue is never that long");
+        }
+        producer.flush(PATIENCE).unwrap();
     }
 
     /// What a group has committed; -1 for nothing.
