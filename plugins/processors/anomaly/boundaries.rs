@@ -49,14 +49,15 @@ impl Boundaries {
         alarms: impl Iterator<Item = f64>,
     ) -> Self {
         let of_joint = |model: usize| {
-            Boundary::new(Scale::Tail, options.share, votes.iter().map(|votes| votes[model]))
+            let raw = votes.iter().map(|votes| votes[model]);
+            Boundary::of_size(options.size, Scale::Tail, options.share, raw)
         };
         Boundaries {
-            frame: Trailing::day(options.welcome, raw.iter().copied()),
-            days: Trailing::days(raw.iter().copied()),
-            fortnight: Trailing::fortnight(options.welcome, raw.iter().copied()),
+            frame: Trailing::day(options.welcome, options.size, raw.iter().copied()),
+            days: Trailing::days(options.size, raw.iter().copied()),
+            fortnight: Trailing::fortnight(options.welcome, options.size, raw.iter().copied()),
             joint: (0..JOINT).map(of_joint).collect(),
-            robust_z: Boundary::new(Scale::Ratio, options.share, alarms),
+            robust_z: Boundary::of_size(options.size, Scale::Ratio, options.share, alarms),
         }
     }
 

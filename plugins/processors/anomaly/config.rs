@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::presets::Preset;
 use super::signals::SignalConfig;
+use super::size::Size;
 
 /// Which series are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,6 +47,8 @@ pub struct Config {
     pub group_by: Vec<String>,
     /// Groups at most.
     pub max_groups: usize,
+    /// How much memory a group may take.
+    pub size: Size,
     /// Incidents that are welcome, a week and group.
     pub incidents_per_week: f64,
     /// Frames seen before the first model.
@@ -80,6 +83,7 @@ impl Default for Config {
             frame_interval: Period::secs(60),
             group_by: vec!["job".to_owned()],
             max_groups: 16,
+            size: Size::Full,
             incidents_per_week: 1.0,
             min_training_frames: 120,
             training_window: Period::secs(14 * 86_400),

@@ -3,9 +3,11 @@
 //! `anomaly_score` is 1.0 at the boundary for every model. `for` is the signal, or `all` for the frame as a whole;
 //! `model_alias` the model, or `overall` for what incidents are made of; `scheduler_alias` the detector's alias.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sentinel_contract::{Context, Events, Kind, Metric, Series};
+use sentinel_contract::{Context, Events, Kind, Labels, Metric, Series};
 
 use super::Written;
 use super::incident::Owner;
@@ -15,22 +17,23 @@ use super::verdict::{DRIFT, GUARD, Judgement};
 
 /// A group's series, built once.
 pub(super) struct Output {
-    written: Written,
     overall: Arc<Series>,
     joint: Vec<Arc<Series>>,
     robust_z: Arc<Series>,
     cusum: Arc<Series>,
+    /// None when they are not written.
     signals: Vec<OfSignal>,
+    /// Of what contributions are made, by feature: made when the first is written.
+    base: Labels,
+    contributions: RefCell<HashMap<String, Arc<Series>>>,
 }
 
 struct OfSignal {
-    name: String,
     y: Arc<Series>,
     yhat: Arc<Series>,
     lower: Arc<Series>,
     upper: Arc<Series>,
     score: Arc<Series>,
-    contribution: Arc<Series>,
 }
 
 impl Output {
@@ -48,26 +51,31 @@ impl Output {
             Series::new(name, Kind::Gauge, labels.iter())
         };
         let of_signal = |name: &String| OfSignal {
-            name: name.clone(),
             y: series("y", name, GUARD),
             yhat: series("yhat", name, GUARD),
             lower: series("yhat_lower", name, GUARD),
             upper: series("yhat_upper", name, GUARD),
             score: series("anomaly_score", name, GUARD),
-            contribution: Series::new(
-                "anomaly_contribution",
-                Kind::Gauge,
-                base.with([("feature", &**name)]).iter(),
-            ),
         };
+        let written_signals = if written == Written::Scores { &[] } else { names };
         Output {
-            written,
             overall: series("anomaly_score", "all", "overall"),
             joint: NAMES.iter().map(|name| series("anomaly_score", "all", name)).collect(),
             robust_z: series("anomaly_score", "all", GUARD),
             cusum: series("anomaly_score", "all", DRIFT),
-            signals: names.iter().map(of_signal).collect(),
+            signals: written_signals.iter().map(of_signal).collect(),
+            base,
+            contributions: RefCell::default(),
         }
+    }
+
+    fn contribution(&self, feature: &str) -> Arc<Series> {
+        let mut made = self.contributions.borrow_mut();
+        let make = || {
+            let labels = self.base.with([("feature", feature)]);
+            Series::new("anomaly_contribution", Kind::Gauge, labels.iter())
+        };
+        Arc::clone(made.entry(feature.to_owned()).or_insert_with(make))
     }
 
     /// The samples of one frame; what is unknown is not written.
@@ -95,22 +103,18 @@ impl Output {
         } else if open {
             write(&self.overall, judgement.verdict.score); // an absolute limit needs no model
         }
-        if self.written != Written::Scores {
-            for (of, one) in self.signals.iter().zip(measures) {
-                write(&of.y, one.value);
-                write(&of.yhat, one.expected);
-                write(&of.lower, one.lower);
-                write(&of.upper, one.upper);
-                if one.expected.is_finite() {
-                    write(&of.score, one.score);
-                }
+        for (of, one) in self.signals.iter().zip(measures) {
+            write(&of.y, one.value);
+            write(&of.yhat, one.expected);
+            write(&of.lower, one.lower);
+            write(&of.upper, one.upper);
+            if one.expected.is_finite() {
+                write(&of.score, one.score);
             }
         }
         if open {
             for one in &judgement.verdict.contributions {
-                if let Some(of) = self.signals.iter().find(|of| of.name == one.feature) {
-                    write(&of.contribution, one.share);
-                }
+                write(&self.contribution(&one.feature), one.share);
             }
         }
         Events::Metrics(samples)

@@ -37,8 +37,6 @@ use sentinel_contract::{Desk, Events, Incident};
 pub(super) const STILL_MS: i64 = 2 * 3_600_000;
 /// Frames after the last one trained on until the model is used.
 pub(super) const EFFECT_FRAMES: i64 = 3;
-/// Frames kept in memory, for when history has none.
-const RECENT_FRAMES: usize = 1024;
 /// Frames of an unconfirmed incident that wait; of one that lasts longer they count.
 const MAX_WAITING: usize = 120;
 /// Incident times remembered.
@@ -175,7 +173,8 @@ impl Group {
         } else {
             format!("{}/{name}", owner.detector)
         };
-        let levels = vec![Levels::new(shared.options.level_frames); shared.names.len()];
+        let levels =
+            vec![Levels::new(shared.options.level_frames, shared.options.size); shared.names.len()];
         Group {
             owner,
             history_name,
@@ -303,7 +302,7 @@ impl Group {
     }
 
     pub(super) fn remember(&mut self, frame: Frame, shared: &Shared) {
-        if self.recent.len() >= RECENT_FRAMES.max(shared.options.min_frames) {
+        if self.recent.len() >= shared.options.size.recent(shared.options.min_frames) {
             self.recent.pop_front();
         }
         self.recent.push_back(frame);

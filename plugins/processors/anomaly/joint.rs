@@ -17,6 +17,7 @@ use sentinel_models::{IsolationForest, ModelError, OneClassSvm, Pca};
 use serde::{Deserialize, Serialize};
 
 use super::score::{Boundary, Edge, Scale};
+use super::size::Size;
 use super::treat::CLIP;
 
 /// Noise added to a row's values, in robust standard deviations.
@@ -72,6 +73,7 @@ impl Joint {
         rows: &[Vec<f64>],
         share: f64,
         seed: u64,
+        size: Size,
     ) -> Result<(Joint, Vec<Votes>), ModelError> {
         let (early, late) = rows.split_at(rows.len() / 2);
         let by = evening(rows);
@@ -79,7 +81,7 @@ impl Joint {
         let mut even: Vec<Votes> = Vec::with_capacity(rows.len());
         // One after the other: memory.
         for (others, own) in [(late, early), (early, late)] {
-            let model = Joint::of(others, seed)?;
+            let model = Joint::of(others, seed, size)?;
             scores.extend(own.iter().map(|row| model.raw(row)));
             even.extend(own.iter().map(|row| model.raw(&evened(row, &by))));
         }
@@ -87,10 +89,10 @@ impl Joint {
             Boundary::new(Scale::Tail, share, even.iter().map(|raw| raw[model])).edge()
         };
         let even = Even { by, edges: std::array::from_fn(edge) };
-        Ok((Joint { even: Some(even), ..Joint::of(rows, seed)? }, scores))
+        Ok((Joint { even: Some(even), ..Joint::of(rows, seed, size)? }, scores))
     }
 
-    fn of(rows: &[Vec<f64>], seed: u64) -> Result<Joint, ModelError> {
+    fn of(rows: &[Vec<f64>], seed: u64, size: Size) -> Result<Joint, ModelError> {
         let width = rows.first().map_or(0, Vec::len);
         if width == 0 {
             return Err(ModelError::NotEnoughRows { needed: 2, got: 0 });
@@ -107,7 +109,7 @@ impl Joint {
         let pca = Pca::params().variance(EXPLAINED).check()?.fit_owned(records)?;
         let svm = OneClassSvm::params().nu(NU).seed(seed).cache_bytes(CACHE);
         let svm = svm.fit_rows(&noisy(), width)?;
-        Ok(Joint { forest: forest(rows, seed)?, svm, pca, even: None })
+        Ok(Joint { forest: forest(rows, seed, size)?, svm, pca, even: None })
     }
 
     /// Signals in a row.
@@ -163,7 +165,7 @@ fn evened(row: &[f64], by: &[f64]) -> Vec<f64> {
 /// anywhere within the clip. Without those, cuts end at the largest value seen, and a value far beyond is no easier to
 /// isolate than that one (measured on the web preset, 60 frames: half of all requests failing scored 0.3 to 0.7 of the
 /// boundary without them, 0.7 to 2.8 with).
-fn forest(rows: &[Vec<f64>], seed: u64) -> Result<IsolationForest, ModelError> {
+fn forest(rows: &[Vec<f64>], seed: u64, size: Size) -> Result<IsolationForest, ModelError> {
     let width = rows[0].len();
     let mut rng = SplitMix64::new(seed);
     let mut values = Vec::with_capacity(rows.len().max(FOREST_ROWS) * width * 5 / 4);
@@ -178,6 +180,7 @@ fn forest(rows: &[Vec<f64>], seed: u64) -> Result<IsolationForest, ModelError> {
             }
         }
     }
-    let params = IsolationForest::params().n_trees(100).max_samples(256).seed(seed);
+    let (trees, samples) = size.forest();
+    let params = IsolationForest::params().n_trees(trees).max_samples(samples).seed(seed);
     params.check()?.fit_rows(&values, width)
 }

@@ -48,6 +48,7 @@ mod series;
 mod severity;
 mod share_test;
 mod signals;
+mod size;
 mod state;
 mod status;
 mod suspects;
@@ -84,6 +85,7 @@ use incident::{Owner, Rules};
 pub use presets::Preset;
 use series::GroupKey;
 pub use signals::{Aggregate, Role, SignalConfig, Treatment, Watch};
+pub use size::Size;
 use train::Options;
 
 /// What comes back within so many times the recovery is the same incident.
@@ -138,6 +140,7 @@ impl Anomaly {
         let confirm = config.confirm_frames;
         let options = Options {
             level_frames: config.level_frames,
+            size: config.size,
             min_frames: config.min_training_frames,
             window_ms: millis(config.training_window),
             interval_ms,

@@ -53,7 +53,7 @@ impl Group {
                 |error| tracing::warn!(error = %format!("{error:#}"), "history cannot be read"),
             )
             .ok()?;
-        let mut levels = vec![Levels::new(options.level_frames); shared.names.len()];
+        let mut levels = vec![Levels::new(options.level_frames, options.size); shared.names.len()];
         let outside = |time_ms| !self.excluded.iter().any(|times| times.contains(&time_ms));
         for frame in frames.iter().filter(|frame| outside(frame.time_ms)) {
             for (level, value) in levels.iter_mut().zip(&frame.values) {

@@ -10,6 +10,8 @@
 use sentinel_models::robust::TrailingQuantile;
 use serde::{Deserialize, Serialize};
 
+use super::size::Size;
+
 /// Scores a boundary looks back on; with frames of a minute that is a day and a half, and 32 KB.
 pub(super) const WINDOW: usize = 2048;
 
@@ -68,39 +70,66 @@ const SEEN: f64 = 5.0;
 /// The boundary of a frame's number: a trailing quantile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Trailing {
+    /// Of the numbers that are kept.
     share: f64,
     least: f64,
     window: TrailingQuantile,
     bound: f64,
+    /// Of so many frames the largest number is kept. If large ones come alone, so many times as large a share of those is
+    /// beyond the boundary; if they come together, the boundary is lower than it would be.
+    #[serde(default = "each")]
+    every: usize,
+    /// Frames of which that one is not kept yet, and their largest number.
+    #[serde(default)]
+    block: (usize, f64),
+}
+
+fn each() -> usize {
+    1
 }
 
 impl Trailing {
     /// Over the last day of minutes.
-    pub(super) fn day(welcome: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new((DAY.0, DAY.1 * welcome), LEAST, raw)
+    pub(super) fn day(welcome: f64, size: Size, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new((DAY.0, DAY.1 * welcome), LEAST, size.trailing()[0], raw)
     }
 
     /// Over the last two days of minutes.
-    pub(super) fn days(raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new(DAYS, LEAST_DAYS, raw)
+    pub(super) fn days(size: Size, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new(DAYS, LEAST_DAYS, size.trailing()[1], raw)
     }
 
     /// Over the last fortnight of minutes.
-    pub(super) fn fortnight(welcome: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        Trailing::new((FORTNIGHT.0, FORTNIGHT.1 * welcome), LEAST, raw)
+    pub(super) fn fortnight(welcome: f64, size: Size, raw: impl IntoIterator<Item = f64>) -> Self {
+        Trailing::new((FORTNIGHT.0, FORTNIGHT.1 * welcome), LEAST, size.trailing()[2], raw)
     }
 
-    fn new((frames, share): (usize, f64), least: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        let share = share.clamp(1e-6, 0.05);
-        let mut window = TrailingQuantile::new(frames);
-        window.extend(raw);
-        let mut trailing = Trailing { share, least, window, bound: least };
+    fn new(
+        (frames, share): (usize, f64),
+        least: f64,
+        every: usize,
+        raw: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        let share = (share.clamp(1e-6, 0.05) * every as f64).min(0.25);
+        let window = TrailingQuantile::new(frames / every);
+        let mut trailing = Trailing { share, least, window, bound: least, every, block: (0, 0.0) };
+        raw.into_iter().for_each(|raw| trailing.keep(raw));
         trailing.place();
         trailing
     }
 
+    fn keep(&mut self, raw: f64) {
+        let (frames, largest) = self.block;
+        let largest = if frames == 0 { raw } else { raw.max(largest) };
+        self.block = (frames + 1, largest);
+        if frames + 1 >= self.every {
+            self.window.push(largest);
+            self.block = (0, 0.0);
+        }
+    }
+
     pub(super) fn push(&mut self, raw: f64) {
-        self.window.push(raw);
+        self.keep(raw);
         self.place();
     }
 
@@ -161,22 +190,43 @@ pub(super) struct Boundary {
     window: TrailingQuantile,
     center: f64,
     bound: f64,
+    /// Of so many scores one is kept; how many came since the last.
+    #[serde(default = "each")]
+    every: usize,
+    #[serde(default)]
+    since: usize,
 }
 
 impl Boundary {
     /// A boundary over the raw scores of the training, oldest first.
     pub(super) fn new(scale: Scale, share: f64, raw: impl IntoIterator<Item = f64>) -> Self {
-        let mut window = TrailingQuantile::new(WINDOW);
-        window.extend(raw);
-        let mut boundary = Boundary { scale, share, window, center: 0.0, bound: 1.0 };
+        Boundary::of_size(Size::Full, scale, share, raw)
+    }
+
+    /// The same for a group of this size.
+    pub(super) fn of_size(
+        size: Size,
+        scale: Scale,
+        share: f64,
+        raw: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        let every = size.boundary();
+        let mut window = TrailingQuantile::new(WINDOW / every);
+        window.extend(raw.into_iter().step_by(every));
+        let mut boundary =
+            Boundary { scale, share, window, center: 0.0, bound: 1.0, every, since: 0 };
         boundary.place();
         boundary
     }
 
     /// Takes a raw score into account. Not called while a confirmed incident is young: the boundary stands still.
     pub(super) fn push(&mut self, raw: f64) {
-        self.window.push(raw);
-        self.place();
+        self.since += 1;
+        if self.since >= self.every {
+            self.since = 0;
+            self.window.push(raw);
+            self.place();
+        }
     }
 
     fn place(&mut self) {

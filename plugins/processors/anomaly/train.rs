@@ -20,14 +20,13 @@ use super::joint::Joint;
 use super::rows;
 use super::score::{WINDOW, observed_bound, tail_bound};
 use super::signals::{Signal, Signals};
+use super::size::Size;
 use super::tier;
 use super::treat::{Learned, Measure, Sample, learn, measure, off_usual};
 use super::treatment::Unit;
 use super::views::{Ensemble, Largest, Levels};
 use super::worse::{self, Against};
 
-/// Rows the joint models are fitted on; of more, `rows` chooses (a forest reads 25,600 values at most anyway).
-const MAX_ROWS: usize = 4096;
 /// Signals whose values are in memory at once.
 const AT_ONCE: usize = 6;
 /// Frames that are learnt from, each by itself; and those before them that a season is learnt from: a fortnight of ten seconds.
@@ -68,6 +67,7 @@ pub(super) struct Trained {
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub level_frames: usize,
+    pub size: Size,
     pub min_frames: usize,
     pub window_ms: i64,
     pub interval_ms: i64,
@@ -178,7 +178,7 @@ pub(super) fn fit(
     let [from_ms, .., upto_ms] = frames.times[..] else {
         return Err(ModelError::NotEnoughRows { needed: 2, got: frames.len() }.into());
     };
-    let chosen = rows::chosen(&frames.times, MAX_ROWS, options.seed);
+    let chosen = rows::chosen(&frames.times, options.size.rows(), options.seed);
     let n_signals = signals.signals.len();
     let mut seen = Seen {
         youth: youth(from_ms, upto_ms),
@@ -208,7 +208,7 @@ pub(super) fn fit(
     let ensemble = Ensemble::learn(&largest);
     let raw: Vec<f64> = largest.iter().map(|frame| ensemble.raw(frame)).collect();
     drop(largest);
-    let (joint, votes) = Joint::fit(&rows, options.share, options.seed)?;
+    let (joint, votes) = Joint::fit(&rows, options.share, options.seed, options.size)?;
     let boundaries = Boundaries::learn(options, &raw, &votes, chosen.iter().map(|at| alarms[*at]));
     let tier = tier::of(frames.older.iter().chain(&frames.times).copied());
     let model = Model { learned, ensemble, joint, frames: frames.len(), from_ms, upto_ms, tier };
@@ -254,7 +254,7 @@ impl Seen<'_> {
         options: &Options,
     ) -> Option<Learned> {
         let older = older.at(&frames.older).map(Sample::alone);
-        let mut samples = replay(values.at(&frames.times), options.level_frames);
+        let mut samples = replay(values.at(&frames.times), options);
         for (one, score) in samples.iter_mut().zip(&frames.scores) {
             if !is_learnt(*score) {
                 *one = one.missing();
@@ -290,16 +290,16 @@ pub(super) fn replay_level(
     frames: &[Frame],
     signal: usize,
     volume: Option<usize>,
-    level_frames: usize,
+    options: &Options,
 ) -> Vec<Sample> {
     let volume = |frame: &Frame| volume.map_or(f64::NAN, |volume| frame.values[volume]);
     let each = frames.iter().map(|frame| (frame.time_ms, frame.values[signal], volume(frame)));
-    replay(each, level_frames)
+    replay(each, options)
 }
 
 /// The same from times, values, and volumes.
-fn replay(each: impl Iterator<Item = (i64, f64, f64)>, level_frames: usize) -> Vec<Sample> {
-    let mut recent = Levels::new(level_frames);
+fn replay(each: impl Iterator<Item = (i64, f64, f64)>, options: &Options) -> Vec<Sample> {
+    let mut recent = Levels::new(options.level_frames, options.size);
     each.map(|one| {
         let now = recent.now();
         recent.push(one.1);

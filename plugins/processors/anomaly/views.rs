@@ -15,6 +15,7 @@ use sentinel_models::robust::{RollingMedian, quantile, quantile_of_sorted};
 use serde::{Deserialize, Serialize};
 
 use super::signals::Signal;
+use super::size::Size;
 use super::treat::Sample;
 use super::treatment::{Unit, matters};
 
@@ -44,6 +45,16 @@ pub(super) struct Levels {
     short: RollingMedian,
     middle: RollingMedian,
     long: RollingMedian,
+    /// Of how many frames the middle and the long one take one.
+    #[serde(default = "each")]
+    every: [usize; 2],
+    /// Frames seen, as far as that matters for it.
+    #[serde(default)]
+    seen: usize,
+}
+
+fn each() -> [usize; 2] {
+    [1, 1]
 }
 
 /// The levels at one moment; NaN until enough is known. A training keeps one of these a frame: half the room of options.
@@ -75,15 +86,26 @@ fn known(level: f64) -> Option<f64> {
 }
 
 impl Levels {
-    pub(super) fn new(level_frames: usize) -> Self {
+    pub(super) fn new(level_frames: usize, size: Size) -> Self {
         let window = |times: usize| RollingMedian::new(level_frames * times);
-        Levels { short: window(SHORT), middle: window(MIDDLE), long: window(LONG) }
+        let every = size.levels();
+        Levels {
+            short: window(SHORT),
+            middle: window(MIDDLE / every[0]),
+            long: window(LONG / every[1]),
+            every,
+            seen: 0,
+        }
     }
 
     pub(super) fn push(&mut self, value: f64) {
-        for window in [&mut self.short, &mut self.middle, &mut self.long] {
-            window.push(value);
+        self.short.push(value);
+        for (window, every) in [&mut self.middle, &mut self.long].into_iter().zip(self.every) {
+            if self.seen.is_multiple_of(every) {
+                window.push(value);
+            }
         }
+        self.seen = (self.seen + 1) % self.every.iter().product::<usize>();
     }
 
     pub(super) fn now(&self) -> Now {

@@ -78,7 +78,7 @@ fn than_on(
 ) -> Option<String> {
     let samples: Vec<Vec<Sample>> = (signals.signals.iter().enumerate())
         .map(|(at, signal)| {
-            let mut all = replay_level(told, at, signal.volume, options.level_frames);
+            let mut all = replay_level(told, at, signal.volume, options);
             all.split_off(told.len() - asked) // which leaves the room of the others behind
         })
         .collect();

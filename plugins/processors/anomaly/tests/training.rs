@@ -108,6 +108,7 @@ fn frames_of_ten_seconds_learn_the_week() {
     signals.add(&toml::from_str(config).unwrap()).unwrap();
     let options = Options {
         level_frames: 60,
+        size: super::super::Size::Full,
         min_frames: 120,
         window_ms: 2 * WEEK_MS,
         interval_ms: 10_000,

@@ -25,7 +25,8 @@ fn wild(rng: &mut SplitMix64, rows: usize) -> Vec<Vec<f64>> {
 #[test]
 fn a_wild_signal_does_not_hide_another_ones_fault_from_the_joint_models() {
     let mut rng = SplitMix64::new(7);
-    let (joint, raw) = Joint::fit(&wild(&mut rng, 600), SHARE, 1).unwrap();
+    let (joint, raw) =
+        Joint::fit(&wild(&mut rng, 600), SHARE, 1, super::super::Size::Full).unwrap();
     let bound = |model: usize| Boundary::new(Scale::Tail, SHARE, raw.iter().map(|raw| raw[model]));
     let bounds: [Boundary; JOINT] = std::array::from_fn(bound);
     let scores = |row: &[f64]| -> Votes {

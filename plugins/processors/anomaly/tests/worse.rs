@@ -24,6 +24,7 @@ fn than(
 fn options() -> Options {
     Options {
         level_frames: 8,
+        size: super::super::Size::Full,
         min_frames: 60,
         window_ms: WEEK_MS,
         interval_ms: 60_000,
