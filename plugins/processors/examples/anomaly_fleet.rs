@@ -85,7 +85,7 @@ fn main() -> Result<()> {
     let store: Arc<dyn History> = Store::open(&folder.join("history.db"), RETENTION)?;
     let mut it = detector(keys, &store)?;
     let mut random = SplitMix64::new(1);
-    let before = memory("VmRSS:");
+    let before = memory("RssAnon:");
     let series: Vec<Arc<Series>> = (0..keys * SIGNALS)
         .map(|at| {
             let host = format!("host-{:05}", at / SIGNALS);
@@ -134,8 +134,8 @@ fn main() -> Result<()> {
         trained.iter().sum::<f64>() * 1000.0 / keys as f64,
     );
     println!(
-        "memory: {:.1} KiB a key at the end, VmRSS {:.0} MiB, VmHWM {:.0} MiB",
-        (memory("VmRSS:") - before) / keys as f64,
+        "memory: {:.1} KiB a key at the end (RssAnon), VmRSS {:.0} MiB with the pages of the history's file, VmHWM {:.0} MiB",
+        (memory("RssAnon:") - before) / keys as f64,
         memory("VmRSS:") / 1024.0,
         memory("VmHWM:") / 1024.0,
     );
