@@ -3,5 +3,6 @@
 pub(crate) mod broker;
 
 mod consume;
+mod generate;
 mod produce;
 mod refused;
