@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 
 mod consume;
+mod examples;
 mod generate;
 mod produce;
 mod refused;
