@@ -47,6 +47,8 @@ pub enum Command {
 /// An incident of the past.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
+    /// The host on which it was.
+    pub host: String,
     /// The detector's group.
     pub group: String,
     /// Its times, milliseconds since 1970 UTC; the end is not part of it.

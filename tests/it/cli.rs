@@ -42,6 +42,21 @@ fn the_shipped_configuration_is_good_and_checking_touches_nothing() {
 }
 
 #[test]
+fn the_examples_of_packaging_are_good_with_nothing_in_the_environment() {
+    for (name, parts) in [
+        ("aggregator", "2 inputs, 4 processors, 2 outputs"),
+        ("edge", "2 inputs, 0 processors, 2 outputs"),
+    ] {
+        let file = repository(&format!("packaging/examples/{name}.toml"));
+        let output = sentinelops(&["check", "--config", &file]);
+        let expected = format!("the configuration is good: {parts}\n");
+        assert_eq!(text(&output.stdout), expected, "{output:?}");
+    }
+    let examples = std::fs::read_dir(repository("packaging/examples")).unwrap();
+    assert_eq!(examples.count(), 2, "each is checked here");
+}
+
+#[test]
 fn ten_mistakes_are_reported_in_one_pass_with_places_and_suggestions() {
     let config = repository("tests/it/ten_mistakes.toml");
     let output = sentinelops(&["check", "--config", &config]);

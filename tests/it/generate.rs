@@ -189,11 +189,31 @@ fn what_cannot_be_made_is_said_before_anything_is_written() {
         (&["--anomaly", "latenz@1m+1m"], "no anomaly is called \"latenz\"; there are: error_burst"),
         (&["--hosts", "0"], "error: hosts: must be 1 to 1000"),
         (&["--kind", "host", "--interval", "0s"], "--interval must not be 0"),
+        (
+            &["--kafka", "k:9092", "--topic", "t"],
+            "'--kafka <BROKERS>' cannot be used with '--output",
+        ),
     ] {
         let said = complaint(arguments);
         assert!(said.contains(words), "{words} in\n{said}");
     }
     assert!(!folder.path().join("made.log").exists());
+    for (arguments, words) in [
+        (&["--kafka", "k:9092"][..], "--topic <TOPIC>"),
+        (&["--topic", "t"], "--kafka <BROKERS>"),
+        (&["--timeout", "5s"], "--kafka <BROKERS>"),
+        (&["--kafka", "k", "--topic", "t"], "error: brokers: must be \"host:port\""),
+        (&["--kafka", "k:1", "--topic", "t", "--timeout", "0s"], "--timeout must not be 0"),
+        (
+            &["--kafka", "k:1", "--topic", "t", "--kind", "web", "--kind", "host"],
+            "--topic t: lines and samples cannot be read from one topic: put {kind} into its name",
+        ),
+    ] {
+        let output = generate(folder.path(), arguments);
+        assert!(!output.status.success(), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
     let nowhere = generate(folder.path(), &["--output", "/no/such/file", "--lines", "1"]);
     assert!(text(&nowhere.stderr).contains("error: /no/such/file: cannot be opened: No such file"));
 }

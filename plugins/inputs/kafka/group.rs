@@ -39,7 +39,7 @@ pub(super) struct Group {
     pub(super) heard: Heard,
     /// Times that partitions were given or taken.
     pub(super) rebalances: AtomicU64,
-    /// Who is told to stop waits for nobody.
+    /// Once no receipt can come any more nothing is waited for.
     pub(super) stop: Stop,
     /// Commits that are not answered yet.
     pub(super) committing: AtomicU64,
@@ -142,7 +142,7 @@ impl Group {
         };
         // Of partitions that were lost (we were taken for dead) another member reads already: it is too late to wait.
         if !consumer.assignment_lost() {
-            let stop = || self.stop.reading.is_cancelled();
+            let stop = || self.stop.finished.is_cancelled();
             if !self.books.drain(is_going, self.settings.drain_timeout, stop) {
                 self.counters.count("drain_timed_out", going.len() as u64);
             }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use sentinel_contract::units::{Period, Secret, Size};
 use sentinel_contract::{Cause, ConfigError, Context, Kinds, Output, Piece, Plugin, WriteError};
 use sentinel_transport::Tls;
-use sentinel_transport::kafka::{KafkaOptions, Sasl, Security, Template};
+use sentinel_transport::kafka::{Compression, KafkaOptions, Producing, Sasl, Security, Template};
 use serde::Deserialize;
 
 use address::Addresses;
@@ -59,22 +59,6 @@ pub struct Config {
     pub tls: Tls,
     /// librdkafka's settings that have no option.
     pub properties: BTreeMap<String, Secret>,
-}
-
-/// librdkafka's `compression.codec`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// Zstandard: the smallest.
-    Zstd,
-    /// The fastest.
-    Lz4,
-    /// For consumers that know nothing newer.
-    Snappy,
-    /// Likewise.
-    Gzip,
 }
 
 impl Default for Config {
@@ -142,28 +126,16 @@ impl Plugin for Kafka {
             tls: config.tls.clone(),
             properties: config.properties,
         };
-        let mut client = match options.client() {
+        let producing = Producing {
+            compression: config.compression,
+            max_message_bytes: config.max_message_bytes.0,
+            timeout: config.timeout.0,
+        };
+        let client = match options.producer(&producing) {
             Ok(client) if errors.is_empty() => client,
             Ok(_) => return Err(errors),
             Err(more) => return Err(more.into_iter().chain(errors).collect()),
         };
-        client
-            .set("enable.idempotence", "true") // acks=all, and at most five requests in flight
-            .set("compression.codec", config.compression.word())
-            .set("message.max.bytes", config.max_message_bytes.0.to_string())
-            .set("message.timeout.ms", config.timeout.0.as_millis().to_string());
-        for (name, value) in [
-            ("queue.buffering.max.ms", "2"), // a write is a batch already
-            ("queue.buffering.max.kbytes", "16384"),
-            ("queue.buffering.max.messages", "1000000"),
-            ("batch.num.messages", "100000"),
-            ("partitioner", "murmur2_random"), // a key's partition is the same as for clients in Java
-            ("topic.metadata.propagation.max.ms", "5000"), // a topic that is not there is said soon
-        ] {
-            if client.get(name).is_none() {
-                client.set(name, value); // a property may say otherwise
-            }
-        }
         let (Some(topic), Some(key)) = (topic, key) else { return Err(errors) };
         let addresses = Addresses::new(topic, key, Arc::clone(&context.host));
         let one_topic = addresses.fixed_topic().is_some();
@@ -184,18 +156,6 @@ fn fits(message: &Message<'_>, max_bytes: usize) -> Result<(), Cause> {
         return Ok(());
     }
     Err(anyhow::anyhow!("a message of {bytes} bytes is larger than max_message_bytes, {max_bytes}"))
-}
-
-impl Compression {
-    fn word(self) -> &'static str {
-        match self {
-            Compression::None => "none",
-            Compression::Zstd => "zstd",
-            Compression::Lz4 => "lz4",
-            Compression::Snappy => "snappy",
-            Compression::Gzip => "gzip",
-        }
-    }
 }
 
 #[async_trait::async_trait]

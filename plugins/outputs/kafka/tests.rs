@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sentinel_contract::{Events, Kind, Labels, Metric, Piece, Series};
-use sentinel_transport::kafka::Template;
+use sentinel_transport::kafka::{Compression, Template};
 
 use super::address::{Addresses, is_topic};
 use super::payload::{Format, Payloads};
-use super::{Compression, Config, Kafka};
+use super::{Config, Kafka};
 use crate::testing::{check_sample, incident, log, piece, refusals};
 
 fn addresses(topic: &str, key: &str) -> Addresses {

@@ -2,6 +2,8 @@
 //! command, or by the calendar of the option `maintenance`. In a window frames are measured and shown; they raise nothing and
 //! train nothing.
 
+use std::borrow::Cow;
+
 use sentinel_contract::command::Command;
 use sentinel_contract::{Emit, Incident};
 use serde::{Deserialize, Serialize};
@@ -100,8 +102,8 @@ impl Anomaly {
 }
 
 impl Group {
-    fn name(&self) -> &str {
-        if self.owner.group.is_empty() { &self.owner.host } else { &self.owner.group }
+    fn name(&self) -> Cow<'_, str> {
+        self.owner.place()
     }
 
     fn has_open(&self, key: &str) -> bool {

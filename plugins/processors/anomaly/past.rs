@@ -23,7 +23,9 @@ impl Group {
     /// Nothing is learnt from its incidents of the past: called when that is told, or when the group is first seen after it.
     pub(super) fn exclude_past(&mut self, incidents: &[Past], shared: &Shared) {
         let onset_ms = LIMIT_FRAMES as i64 * shared.options.interval_ms;
-        let own = incidents.iter().filter(|past| past.group == self.owner.group);
+        let is_own =
+            |past: &&Past| (&past.host, &past.group) == (&self.owner.host, &self.owner.group);
+        let own = incidents.iter().filter(is_own);
         let past = own.map(|past| past.from_ms - onset_ms..past.until_ms);
         let mut excluded: Vec<_> = past.chain(std::mem::take(&mut self.excluded)).collect();
         excluded.sort_by_key(|times| times.start);

@@ -5,12 +5,14 @@
 
 mod diagnose;
 pub mod heard;
+mod producer;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
 pub use heard::{Heard, Trouble, trouble};
+pub use producer::{Compression, Producing};
 /// The client itself, so that plugins need no dependency of their own.
 pub use rdkafka;
 pub use template::{Refused, Template};

@@ -118,6 +118,7 @@ pub(super) struct Incidents(BTreeMap<String, Case>);
 
 struct Case {
     detector: Arc<str>,
+    host: String,
     group: String,
     from_ms: i64,
     until_ms: Option<i64>,
@@ -129,6 +130,7 @@ impl Incidents {
     pub(super) fn of(&self, detector: &str, upto_ms: i64) -> Vec<Incident> {
         let own = self.0.values().filter(|case| case.confirmed && &*case.detector == detector);
         own.map(|case| Incident {
+            host: case.host.clone(),
             group: case.group.clone(),
             from_ms: case.from_ms,
             until_ms: case.until_ms.unwrap_or(upto_ms).min(case.from_ms + LONGEST_MS),
@@ -149,6 +151,7 @@ impl Sink for Incidents {
         for change in changes.iter().filter(|change| !is_silence(change)) {
             let case = self.0.entry(change.key.clone()).or_insert_with(|| Case {
                 detector: Arc::clone(origin),
+                host: change.host.clone(),
                 group: change.group.clone(),
                 from_ms: change.started_ms,
                 until_ms: None,

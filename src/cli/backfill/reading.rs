@@ -42,6 +42,7 @@ pub(super) enum End {
 pub(super) struct Reading {
     driver: Driver,
     readers: Vec<Reader>,
+    host: Arc<str>,
     export: Export,
     past: Arc<Past>,
     incidents: Incidents,
@@ -78,6 +79,7 @@ impl Reading {
         Ok(Reading {
             driver,
             readers,
+            host: Arc::clone(&plan.host),
             export,
             past,
             incidents: Incidents::default(),
@@ -113,6 +115,7 @@ impl Reading {
                 history::play(
                     &mut self.driver,
                     &self.readers,
+                    &self.host,
                     samples,
                     &mut self.now,
                     &mut self.incidents,

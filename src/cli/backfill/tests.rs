@@ -103,6 +103,9 @@ fn export(line: &str) -> String {
         let value = line.split_once(name).unwrap().1.split(['&', ' ']).next().unwrap();
         (value.parse::<f64>().unwrap() * 1000.0) as i64
     };
+    if line.contains("nobody") {
+        return String::new();
+    }
     let (start, end) = (time("start="), time("end="));
     let minutes: Vec<i64> = (start / 60_000..=end / 60_000).collect();
     let times: Vec<i64> = minutes.iter().map(|minute| minute * 60_000).collect();
@@ -163,6 +166,23 @@ fn the_past_comes_into_history_once_and_live_frames_stay_what_they_are() {
     let before = asked.load(Relaxed);
     assert!(rig.job().is_none(), "it is read once");
     assert_eq!(asked.load(Relaxed), before);
+}
+
+#[test]
+fn a_detector_that_keeps_hosts_apart_reads_the_past_of_all() {
+    let past = |group_by: &str| {
+        let (url, _) = server(0);
+        let config = config(&url, "").replace("\"db07\"", "\"nobody\"");
+        let rig = rig(&config.replace("preset", &format!("group_by = [{group_by}]\npreset")));
+        let job = rig.job().unwrap();
+        let state = job.shown();
+        job.start(Commands::default(), CancellationToken::new()).unwrap();
+        shown(&state, &["done", "nothing"]);
+        let names = ["busy".to_owned()];
+        rig.shared.history.frames("host/db07", &names, 0, i64::MAX).unwrap().len()
+    };
+    assert!(past("\"host\"") > 2800, "under its name, on a host of another");
+    assert_eq!(past(""), 0, "the server has nothing of this host");
 }
 
 #[test]

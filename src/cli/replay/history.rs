@@ -75,7 +75,7 @@ pub(crate) fn replay(
     let (mut samples, mut now) = (0, None);
     while let Some(part) = runtime.block_on(export.next())? {
         samples += part.samples.len();
-        play(driver, readers, &part.samples, &mut now, sink)?;
+        play(driver, readers, &plan.host, &part.samples, &mut now, sink)?;
         bar.add(((part.span_ms.1 - part.span_ms.0) / 1000).unsigned_abs());
     }
     drop(bar);
@@ -88,7 +88,7 @@ pub(crate) fn replay(
     Ok(vec![format!("{samples} samples")])
 }
 
-/// The readers' metrics of this host.
+/// The readers' metrics of this host; of all hosts, when one of them keeps hosts apart.
 pub(crate) fn wanted(
     plan: &Plan,
     readers: &[Reader],
@@ -97,17 +97,30 @@ pub(crate) fn wanted(
 ) -> Wanted {
     Wanted {
         selectors: readers.iter().flat_map(|reader| selectors(&reader.config)).collect(),
-        labels: vec![("host".to_owned(), plan.host.to_string())],
+        labels: own_host(plan, readers).map(|host| ("host".to_owned(), host)).into_iter().collect(),
         from_ms,
         to_ms,
         max_samples,
     }
 }
 
-/// Shows the readers samples in the order of their times, and ticks every second from `now` on.
+fn own_host(plan: &Plan, readers: &[Reader]) -> Option<String> {
+    (!readers.iter().any(Reader::is_of_many)).then(|| plan.host.to_string())
+}
+
+impl Reader {
+    /// It keeps the metrics of many hosts apart.
+    fn is_of_many(&self) -> bool {
+        self.config.group_by.iter().any(|label| label == "host")
+    }
+}
+
+/// Shows the readers samples in the order of their times, and ticks every second from `now` on. Who does not keep hosts apart sees
+/// those of `host` only.
 pub(crate) fn play(
     driver: &mut Driver,
     readers: &[Reader],
+    host: &str,
     samples: &[Metric],
     now: &mut Option<i64>,
     sink: &mut dyn Sink,
@@ -119,9 +132,16 @@ pub(crate) fn play(
             driver.tick(second * 1000, sink)?;
         }
         *now = Some(at);
-        let batch = Batch::new("replay".into(), Events::Metrics(second.to_vec()));
+        let batch = |samples: Vec<Metric>| Batch::new("replay".into(), Events::Metrics(samples));
+        let all = batch(second.to_vec());
+        let mixed = readers.iter().any(Reader::is_of_many);
         for reader in readers {
-            driver.show(reader.watcher, &batch, sink)?;
+            if reader.is_of_many() || !mixed {
+                driver.show(reader.watcher, &all, sink)?;
+            } else {
+                let own = second.iter().filter(|one| one.series.labels().get("host") == Some(host));
+                driver.show(reader.watcher, &batch(own.cloned().collect()), sink)?;
+            }
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::bed::pause;
 use super::case::{Case, Size};
+use super::made::Making;
 use super::oracle::{Oracle, Verdict, put_line};
 use crate::live::kafka::broker::{Broker, Watcher};
 use crate::live::stack::{Agent, Server, loki_pages, until};
@@ -137,21 +138,26 @@ impl Fleet {
         }
     }
 
-    /// What Loki has of all lines.
-    fn judge(&self, case: &Case, written: u64) -> Verdict {
-        let mut oracle = Oracle::default();
+    /// Each line that Loki has.
+    fn read(&self, mut take: impl FnMut(&str)) {
         loki_pages(&self.loki, "{job=\"fleet\"}", |page| {
             for line in &page {
-                oracle.take(&line.text);
+                take(&line.text);
             }
         });
+    }
+
+    /// What Loki has of all lines of a [`Load`].
+    fn judge(&self, case: &Case, written: u64) -> Verdict {
+        let mut oracle = Oracle::default();
+        self.read(|line| oracle.take(line));
         let verdict = oracle.verdict("g", written);
         case.saw(format!("Loki has {verdict}"));
         verdict
     }
 }
 
-/// Puts numbered lines into the topic, at a rate, until told to stop or all are there.
+/// Puts numbered lines into the topic, at a rate, until told to stop.
 struct Load {
     thread: Option<std::thread::JoinHandle<()>>,
     made: Arc<AtomicU64>,
@@ -159,15 +165,15 @@ struct Load {
 }
 
 impl Load {
-    fn start(broker: &Broker, rate: u64, all: u64) -> Load {
+    fn start(broker: &Broker, rate: u64) -> Load {
         let (made, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counts, stops) = (Arc::clone(&made), Arc::clone(&stop));
         let producer = broker.producer();
         let thread = std::thread::spawn(move || {
             let started = Instant::now();
             let mut next = 0;
-            while next < all && !stops.load(SeqCst) {
-                let due = ((started.elapsed().as_secs_f64() * rate as f64) as u64).min(all);
+            while !stops.load(SeqCst) {
+                let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
                 producer.send(TOPIC, next..due, |number, line| put_line("g", number, line));
                 next = due;
                 counts.store(next, SeqCst);
@@ -183,13 +189,9 @@ impl Load {
         self.thread.take().unwrap().join().unwrap();
         self.made.load(SeqCst)
     }
-
-    fn is_done(&self) -> bool {
-        self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
-    }
 }
 
-/// Two members, one of which is killed every 10 s, and a third that joins and leaves; the broker dies once; Loki is dead for a
+/// The product's own generator, and two members, one of which is killed every 10 s, and a third that joins and leaves; the broker dies once; Loki is dead for a
 /// while, and refuses for a while.
 pub(super) fn kafka_fleet(case: &Case) {
     let mut fleet = Fleet::start(case, "");
@@ -198,7 +200,7 @@ pub(super) fn kafka_fleet(case: &Case) {
         fleet.join(name);
     }
     let (rate, all) = case.pick((4000, 60_000), (8000, 1_000_000));
-    let load = Load::start(&fleet.broker, rate, all);
+    let mut load = Making::start(&fleet.broker, TOPIC, case.seed, rate, all);
     let long = Duration::from_secs(case.pick(3, 20));
     let mut random = case.random();
     let started = Instant::now();
@@ -234,16 +236,21 @@ pub(super) fn kafka_fleet(case: &Case) {
             None => pause(0.2),
         }
     }
-    let written = load.finish();
+    let mut made = load.finish(&fleet.folder);
     fleet.tap.set(Mode::Forward(fleet.loki.url.clone()));
     fleet.settle(&watcher, case);
-    let verdict = fleet.judge(case, written);
+    let ends = fleet.broker.ends(TOPIC);
+    let messages: i64 = ends.iter().map(|(_, end)| end).sum();
+    assert!(ends.iter().all(|(_, end)| *end > 0), "each partition has some: {ends:?}");
+    fleet.read(|line| made.take(line));
+    let verdict = made.verdict();
+    case.saw(format!("the topic has {messages} messages, Loki {verdict}"));
     let again = fleet.acknowledged.again;
     case.saw(format!(
         "{kills} kills, a third joined {joins} times; committed offsets were looked at {looks} times; Loki took {again} lines again"
     ));
     assert!(verdict.is_whole(), "{verdict}: {:?}", verdict.first_lost);
-    assert_eq!(written, all);
+    assert_eq!((verdict.written, messages), (all, all as i64), "each is one message");
     assert!(kills >= case.pick(2, 8) && joins >= 1 && looks > 10);
 }
 
@@ -302,7 +309,7 @@ pub(super) fn kafka_rebalance(case: &Case) {
         fleet.join(name);
     }
     let seconds = case.pick(9, 60);
-    let load = Load::start(&fleet.broker, 2000, u64::MAX);
+    let load = Load::start(&fleet.broker, 2000);
     let (started, mut moves) = (Instant::now(), 0);
     while started.elapsed() < Duration::from_secs(seconds) {
         if fleet.members.contains_key("c") {

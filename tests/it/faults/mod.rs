@@ -15,6 +15,7 @@ mod disk;
 mod identity;
 mod kafka;
 mod kills;
+mod made;
 mod memory;
 mod models;
 mod oracle;

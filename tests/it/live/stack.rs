@@ -89,16 +89,27 @@ impl Agent {
 
     /// The same through a command that runs its arguments, such as `setpriv`.
     pub(crate) fn start_by(runner: &[&str], dir: &Path, config: &str) -> Agent {
+        let listen = free_address();
         std::fs::create_dir_all(dir).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let page = format!("http://127.0.0.1:{port}");
-        std::fs::write(
-            dir.join("agent.toml"),
-            format!("{config}\n[web]\nlisten = \"127.0.0.1:{port}\"\n"),
-        )
-        .unwrap();
-        let runner: Vec<String> = runner.iter().map(|&word| word.to_owned()).collect();
-        let mut agent = Agent { child: spawn(&runner, dir), dir: dir.to_owned(), page, runner };
+        let config = format!("{config}\n[web]\nlisten = \"{listen}\"\n");
+        std::fs::write(dir.join("agent.toml"), config).unwrap();
+        Agent::run(runner.iter().map(|&word| word.to_owned()).collect(), dir, &listen)
+    }
+
+    /// Starts one on a shipped configuration, as it is but for its environment, to which `PAGE` is added.
+    pub(crate) fn start_shipped(dir: &Path, file: &str, environment: &[(&str, &str)]) -> Agent {
+        let listen = free_address();
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::copy(repository(file), dir.join("agent.toml")).unwrap();
+        let mut runner = vec!["env".to_owned(), format!("PAGE={listen}")];
+        runner.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
+        Agent::run(runner, dir, &listen)
+    }
+
+    /// Starts it on the configuration in `dir`, and waits until its page answers.
+    fn run(runner: Vec<String>, dir: &Path, listen: &str) -> Agent {
+        let (child, page) = (spawn(&runner, dir), format!("http://{listen}"));
+        let mut agent = Agent { child, dir: dir.to_owned(), page, runner };
         agent.wait_ready();
         agent
     }
@@ -207,6 +218,11 @@ fn spawn(runner: &[String], dir: &Path) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
+}
+
+/// An address on which nobody listens yet.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// A file of this repository.

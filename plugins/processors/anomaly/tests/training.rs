@@ -248,7 +248,8 @@ fn a_past_that_was_read_makes_it_ready_with_warm_levels_and_leaves_its_incidents
         rig.history.append_frame("web/nginx", &[], frame);
     }
     let (from_ms, until_ms) = (read[50].time_ms, read[80].time_ms);
-    let incidents = vec![Past { group: "nginx".to_owned(), from_ms, until_ms }];
+    let incidents =
+        vec![Past { host: "box".to_owned(), group: "nginx".to_owned(), from_ms, until_ms }];
     let told = Command::Backfilled { detector: None, incidents };
     let answer = rig.detector.command(&told, rig.now_ms, &mut Emit::default());
     assert_eq!(answer, Some(Ok("1 groups learn from the past at their next frame".to_owned())));
@@ -280,7 +281,8 @@ fn a_past_that_is_told_before_its_group_is_seen_is_known_to_it() {
         rig.history.append_frame("web/nginx", &names, frame);
     }
     let (from_ms, until_ms) = (read[50].time_ms, read[80].time_ms);
-    let incidents = vec![Past { group: "nginx".to_owned(), from_ms, until_ms }];
+    let incidents =
+        vec![Past { host: "box".to_owned(), group: "nginx".to_owned(), from_ms, until_ms }];
     let told = Command::Backfilled { detector: None, incidents };
     let answer = rig.detector.command(&told, rig.now_ms, &mut Emit::default());
     assert_eq!(answer, Some(Ok("0 groups learn from the past at their next frame".to_owned())));

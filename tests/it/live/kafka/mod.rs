@@ -3,6 +3,8 @@
 pub(crate) mod broker;
 
 mod consume;
+mod examples;
+mod generate;
 mod moving;
 mod produce;
 mod refused;

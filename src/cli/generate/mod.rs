@@ -1,24 +1,28 @@
-//! `generate`: the data of `inputs.generate` into files or to standard output: lines as a server writes them, samples as JSON.
+//! `generate`: the data of `inputs.generate` into files, to standard output or to Kafka: lines as a server writes them, samples as
+//! JSON.
 //!
 //! What is due by now is written, so a start in the past is made as fast as possible and then goes on with the present.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+mod files;
+mod topics;
+
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use sentinel_contract::Labels;
 use sentinel_contract::units::Period;
-use sentinel_inputs::generate::{Config, Data, Generator, Made, Profile, Scene, Truth, word};
+use sentinel_contract::{Labels, Metric};
+use sentinel_inputs::generate::{
+    Config, Data, Generator, Made, Piece, Profile, Scene, Truth, word,
+};
 
 use super::complain;
-use super::once::json_lines;
 use super::progress::Progress;
 use super::replay::history::time_ms;
+use files::Files;
+use topics::Topics;
 
-/// A buffer that has grown to this is written.
-const FULL: usize = 256 << 10;
 /// The path that means standard output.
 const STDOUT: &str = "-";
 
@@ -68,8 +72,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     interval: Period,
     /// Where to, appended; "-" is standard output. {kind} and {host} in it make a file for each
-    #[arg(long, value_name = "FILE", default_value = STDOUT)]
+    #[arg(long, value_name = "FILE", default_value = STDOUT, conflicts_with = "kafka")]
     output: String,
+    /// To Kafka instead, by these brokers ("host:port", several with commas): a message a line and a sample, the host's name is
+    /// the key. Each line is there once, on all in-sync replicas (idempotent, acks=all)
+    #[arg(long, value_name = "BROKERS", value_delimiter = ',', requires = "topic")]
+    kafka: Option<Vec<String>>,
+    /// Into which topic. {kind} and {host} in it make a topic for each
+    #[arg(long, value_name = "TOPIC", requires = "kafka")]
+    topic: Option<String>,
+    /// How long brokers may take for a message, also while they are away, before it is an error [default: 30s]
+    #[arg(long, value_name = "DURATION", requires = "kafka")]
+    timeout: Option<Period>,
 }
 
 /// "max" is 0.
@@ -96,26 +110,35 @@ pub(crate) fn generate(arguments: &Arguments) -> Result<ExitCode> {
         let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow!("{}", words.join("\n       "))
     })?;
-    let outlets = Outlets::open(&arguments.output, &generator)?;
+    let outlets = Outlets::open(arguments, &generator)?;
     let truth = arguments.truth.as_deref().map(|path| {
         Truth::open(path).with_context(|| format!("{}: cannot be opened", path.display()))
     });
-    let to_terminal = arguments.output == STDOUT && io::stdout().is_terminal();
+    let to_terminal =
+        arguments.kafka.is_none() && arguments.output == STDOUT && io::stdout().is_terminal();
     let progress =
         if to_terminal { Progress::hidden() } else { Progress::new("generate", arguments.lines) };
     let mut run = Run { generator, outlets, truth: truth.transpose()?, progress, made: [0; 2] };
     let begun = Instant::now();
-    match run.run(end_ns, arguments.rate == 0) {
-        Err(error) if is_closed(&error) => {} // `| head`
-        outcome => outcome?,
-    }
+    let outcome = match run.run(end_ns, arguments.rate == 0) {
+        Err(error) if is_closed(&error) => Ok(()), // `| head`
+        outcome => outcome,
+    };
     let Run { outlets, progress, made: [lines, samples], .. } = run;
+    let outcome = outcome.and(outlets.end());
     drop(progress);
-    let (bytes, seconds) = (outlets.bytes, begun.elapsed().as_secs_f64());
+    let (bytes, seconds) = (outlets.bytes(), begun.elapsed().as_secs_f64());
     let rate = lines as f64 / seconds.max(1e-3);
-    complain(&format!(
+    let told = format!(
         "{lines} lines and {samples} samples, {bytes} bytes in {seconds:.1} s: {rate:.0} lines/s"
-    ));
+    );
+    match &outlets {
+        Outlets::Files(_) => outcome.map(|()| complain(&told))?,
+        Outlets::Topics(topics) => {
+            complain(&format!("{told}; {} acknowledged", topics.acknowledged()));
+            outcome?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -172,19 +195,14 @@ impl Run {
             }
             match self.generator.next(by_ns) {
                 Some(Made::Lines(piece)) => {
-                    let outlet = self.outlets.of_sources[piece.source];
-                    self.generator.write(&piece, &mut self.outlets.all[outlet].buffer);
+                    self.outlets.lines(&mut self.generator, &piece)?;
                     self.made[0] += piece.lines;
                     self.progress.add(piece.lines);
-                    self.outlets.filled(outlet)?;
                 }
                 Some(Made::Samples(moment)) => {
-                    let outlet = self.outlets.of_hosts[moment.host];
                     let samples = self.generator.samples(moment);
-                    let lines = json_lines(&samples);
-                    self.outlets.all[outlet].buffer.extend_from_slice(lines.as_bytes());
+                    self.outlets.samples(moment.host, &samples)?;
                     self.made[1] += samples.len() as u64;
-                    self.outlets.filled(outlet)?;
                 }
                 Some(Made::Truth(line)) => {
                     if let Some(truth) = &mut self.truth {
@@ -204,77 +222,57 @@ impl Run {
     }
 }
 
-/// Where lines go.
-enum Sink {
-    Stdout,
-    File(File),
-}
-
-/// A sink, and what is still to be written to it.
-struct Outlet {
-    path: String,
-    sink: Sink,
-    buffer: Vec<u8>,
-}
-
-/// All of them, and which is whose.
-struct Outlets {
-    all: Vec<Outlet>,
-    of_sources: Vec<usize>,
-    of_hosts: Vec<usize>,
-    bytes: u64,
+/// Where all of it goes.
+enum Outlets {
+    Files(Files),
+    Topics(Topics),
 }
 
 impl Outlets {
-    fn open(output: &str, generator: &Generator) -> Result<Self> {
-        let (of_sources, of_hosts) = (Vec::new(), Vec::new());
-        let mut this = Outlets { all: Vec::new(), of_sources, of_hosts, bytes: 0 };
-        for source in generator.sources() {
-            let outlet = this.outlet(output, source.data, &source.host)?;
-            this.of_sources.push(outlet);
-        }
-        for host in generator.metric_hosts() {
-            let outlet = this.outlet(output, Data::Host, host)?;
-            this.of_hosts.push(outlet);
-        }
-        Ok(this)
-    }
-
-    /// The outlet of one kind of data on one host; opened when it is the first that leads there.
-    fn outlet(&mut self, output: &str, data: Data, host: &str) -> Result<usize> {
-        let path = output.replace("{kind}", data.as_str()).replace("{host}", host);
-        if let Some(at) = self.all.iter().position(|outlet| outlet.path == path) {
-            return Ok(at);
-        }
-        let sink = if path == STDOUT {
-            Sink::Stdout
-        } else {
-            let file = OpenOptions::new().append(true).create(true).open(&path);
-            Sink::File(file.with_context(|| format!("{path}: cannot be opened"))?)
+    fn open(arguments: &Arguments, generator: &Generator) -> Result<Self> {
+        let Some(brokers) = &arguments.kafka else {
+            return Ok(Outlets::Files(Files::open(&arguments.output, generator)?));
         };
-        self.all.push(Outlet { path, sink, buffer: Vec::new() });
-        Ok(self.all.len() - 1)
+        let topic = arguments.topic.as_deref().unwrap_or_default();
+        let timeout = arguments.timeout.map_or(topics::TIMEOUT, |timeout| timeout.0);
+        Ok(Outlets::Topics(Topics::open(brokers, topic, timeout, generator)?))
     }
 
-    /// Something was put into a buffer.
-    fn filled(&mut self, at: usize) -> Result<()> {
-        if self.all[at].buffer.len() < FULL { Ok(()) } else { self.write(at) }
+    fn lines(&mut self, generator: &mut Generator, piece: &Piece) -> Result<()> {
+        match self {
+            Outlets::Files(files) => files.lines(generator, piece),
+            Outlets::Topics(topics) => topics.lines(generator, piece),
+        }
     }
 
+    fn samples(&mut self, host: usize, samples: &[Metric]) -> Result<()> {
+        match self {
+            Outlets::Files(files) => files.samples(host, samples),
+            Outlets::Topics(topics) => topics.samples(host, samples),
+        }
+    }
+
+    /// Nothing more is due for now.
     fn flush(&mut self) -> Result<()> {
-        (0..self.all.len()).try_for_each(|at| self.write(at))
+        match self {
+            Outlets::Files(files) => files.flush(),
+            Outlets::Topics(topics) => topics.listen(),
+        }
     }
 
-    fn write(&mut self, at: usize) -> Result<()> {
-        let Outlet { path, sink, buffer } = &mut self.all[at];
-        let written = match sink {
-            Sink::Stdout => io::stdout().lock().write_all(buffer),
-            Sink::File(file) => file.write_all(buffer),
-        };
-        written.with_context(|| format!("{path}: cannot be written"))?;
-        self.bytes += buffer.len() as u64;
-        buffer.clear();
-        Ok(())
+    /// Waits for what is still on its way, after all is made or something went wrong.
+    fn end(&self) -> Result<()> {
+        match self {
+            Outlets::Files(_) => Ok(()),
+            Outlets::Topics(topics) => topics.end(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Outlets::Files(files) => files.bytes,
+            Outlets::Topics(topics) => topics.bytes,
+        }
     }
 }
 
