@@ -129,6 +129,22 @@ fn nobody_waits_for_a_short_host_beyond_the_end() {
 }
 
 #[test]
+fn a_trainer_that_has_as_much_to_do_as_it_may_says_so() {
+    let (trainer, work) = Trainer::new(Pressure::default(), || (), || ());
+    let mut asked = Vec::new();
+    while !trainer.is_full() {
+        asked.push(trainer.submit(|| 7));
+    }
+    assert_eq!(trainer.submit(|| 8).poll(), Polled::Failed, "one more is refused");
+    let one_more = trainer.clone();
+    let thread = std::thread::spawn(work);
+    assert!(asked.into_iter().all(|one| one.wait() == Some(7)));
+    assert!(!one_more.is_full());
+    drop((trainer, one_more));
+    thread.join().unwrap();
+}
+
+#[test]
 fn a_waiting_trainer_has_the_result_before_submit_returns() {
     let trainer = Trainer::waiting();
     let here = std::thread::current().id();

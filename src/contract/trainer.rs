@@ -2,6 +2,8 @@
 //! While the host is short, jobs wait: but not for ever, for a model that is never renewed grows wrong.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,9 @@ use crate::pressure::{Level, Pressure};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Jobs that may wait for their turn; more are refused and asked for again by their detectors.
-const WAITING_JOBS: usize = 64;
+/// Jobs that may wait for their turn; more are refused, and their detectors ask again. Each holds what it is to be compared
+/// with, tens of kilobytes; so many are done in a minute or less.
+const WAITING_JOBS: usize = 512;
 
 /// How long a job waits for a host that is short: a sixth of the day after which models are trained again.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(4);
@@ -20,6 +23,8 @@ pub const LONGEST_WAIT: Duration = Duration::from_hours(4);
 pub struct Trainer {
     /// `None`: jobs run where they are submitted.
     jobs: Option<SyncSender<(Instant, Job)>>,
+    /// Jobs that wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A job's result, when it is there.
@@ -49,22 +54,25 @@ impl Trainer {
         mut after: impl FnMut() + Send + 'static,
     ) -> (Self, impl FnOnce() + Send + 'static) {
         let (jobs, queue) = sync_channel::<(Instant, Job)>(WAITING_JOBS);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&waiting);
         let work = move || {
             prepare();
             for (submitted, job) in queue {
+                taken.fetch_sub(1, Relaxed);
                 pressure.wait_below(Level::Models, submitted + LONGEST_WAIT);
                 // A panicking job drops its sender: the detector sees `Failed` and says so.
                 let _failed = catch_unwind(AssertUnwindSafe(job));
                 after();
             }
         };
-        (Trainer { jobs: Some(jobs) }, work)
+        (Trainer { jobs: Some(jobs), waiting }, work)
     }
 
     /// A trainer without a thread: a job runs inside [`Trainer::submit`], so that [`Pending::poll`] never answers
     /// [`Polled::Working`]. For replay, where the same data must give the same models at the same frames.
     pub fn waiting() -> Self {
-        Trainer { jobs: None }
+        Trainer { jobs: None, waiting: Arc::default() }
     }
 
     /// A trainer whose thread is started here, at normal priority: for tests and `once`.
@@ -72,6 +80,11 @@ impl Trainer {
         let (trainer, work) = Trainer::new(Pressure::default(), || (), || ());
         std::thread::spawn(work);
         trainer
+    }
+
+    /// As many jobs wait as may: another would be refused.
+    pub fn is_full(&self) -> bool {
+        self.waiting.load(Relaxed) >= WAITING_JOBS
     }
 
     /// Queues a job, or runs it here and now ([`Trainer::waiting`]). When the queue is full the result is
@@ -85,7 +98,10 @@ impl Trainer {
             let _nobody_waits = sender.send(job());
         });
         if let Some(jobs) = &self.jobs {
-            let _refused = jobs.try_send((Instant::now(), job));
+            self.waiting.fetch_add(1, Relaxed);
+            if jobs.try_send((Instant::now(), job)).is_err() {
+                self.waiting.fetch_sub(1, Relaxed);
+            }
         } else {
             let _failed = catch_unwind(AssertUnwindSafe(job));
         }

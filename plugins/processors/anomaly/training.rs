@@ -40,6 +40,9 @@ impl Group {
         if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
             return;
         }
+        if shared.trainer.is_full() {
+            return; // of thousands of groups: at the next frame
+        }
         self.submit(time_ms, shared);
     }
 
