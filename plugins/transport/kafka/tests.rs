@@ -205,7 +205,7 @@ struct Read {
 impl ClientContext for Read {
     fn stats(&self, statistics: Statistics) {
         self.messages.store(statistics.rxmsgs, Relaxed);
-        let again = statistics.brokers.values().filter_map(|broker| broker.zbuf_grow);
+        let again = statistics.brokers.values().map(|broker| broker.zbuf_grow as i64);
         self.guessed_again.store(again.sum(), Relaxed);
     }
 }
