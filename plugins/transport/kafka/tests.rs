@@ -1,7 +1,7 @@
 //! Options of a connection, templates, and what is made of librdkafka's words.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -199,13 +199,13 @@ fn a_record_that_is_refused_with_others_is_about_messages() {
 #[derive(Default)]
 struct Read {
     messages: AtomicI64,
-    guessed_again: AtomicI64,
+    guessed_again: AtomicU64,
 }
 
 impl ClientContext for Read {
     fn stats(&self, statistics: Statistics) {
         self.messages.store(statistics.rxmsgs, Relaxed);
-        let again = statistics.brokers.values().map(|broker| broker.zbuf_grow as i64);
+        let again = statistics.brokers.values().map(|broker| broker.zbuf_grow);
         self.guessed_again.store(again.sum(), Relaxed);
     }
 }
