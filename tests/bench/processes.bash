@@ -25,7 +25,7 @@ started() { running+=("$1"); }
 
 get() { # PORT PATH: the body of the answer
     exec 3<>"/dev/tcp/127.0.0.1/$1"
-    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
+    printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$2" >&3 # the agent's page wants to be named
     sed '1,/^\r$/d' <&3
     exec 3<&-
 }

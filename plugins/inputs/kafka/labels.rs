@@ -23,6 +23,8 @@ pub(super) struct Labeller {
     base: Arc<Labels>,
     labels: Vec<(Box<str>, Template)>,
     fields: Vec<(Arc<str>, Template)>,
+    /// Labels name nothing but topic and partition.
+    of_partition: bool,
     /// Label sets by the texts that made them.
     known: HashMap<Box<str>, Arc<Labels>, foldhash::fast::RandomState>,
     text: String,
@@ -48,7 +50,17 @@ impl Labeller {
             (name, text)
         });
         let base = Arc::new(base.with(fixed));
-        Labeller { base, labels, fields, known: HashMap::default(), text: String::new() }
+        let of_partition = labels
+            .iter()
+            .flat_map(|(_, template)| template.names())
+            .all(|name| matches!(name, "topic" | "partition"));
+        let (known, text) = (HashMap::default(), String::new());
+        Labeller { base, labels, fields, of_partition, known, text }
+    }
+
+    /// Whether all messages of a partition have the same labels.
+    pub(super) fn is_of_partition(&self) -> bool {
+        self.of_partition
     }
 
     /// The labels of a message. A name for which it has nothing leaves its label out.

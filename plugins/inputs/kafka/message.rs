@@ -118,6 +118,7 @@ impl Maker {
         if matches!(self.decoder, Decoder::Raw) {
             found.logs.reserve(messages.len());
         }
+        let mut labels: Option<Arc<Labels>> = None;
         for message in messages {
             let Some(payload) = message.payload() else {
                 self.counters.count("tombstone", 1);
@@ -125,7 +126,11 @@ impl Maker {
             };
             let payload = buffer.slice(at..at + payload.len());
             at += payload.len();
-            poison.extend(self.message(message, payload, &mut found));
+            let labels = match &mut labels {
+                Some(same) if self.labeller.is_of_partition() => same,
+                labels => labels.insert(self.labeller.labels(message)),
+            };
+            poison.extend(self.message(message, payload, labels, &mut found));
         }
         (found, poison)
     }
@@ -134,10 +139,10 @@ impl Maker {
         &mut self,
         message: &M,
         payload: Bytes,
+        labels: &Arc<Labels>,
         found: &mut Found,
     ) -> Option<Poison> {
-        let labels = self.labeller.labels(message);
-        let given = Given { labels: &labels, now_ns: time_ns(message) };
+        let given = Given { labels, now_ns: time_ns(message) };
         let before = found.logs.len();
         match self.decoder.decode(&payload, given, found) {
             Ok(()) => {
@@ -147,7 +152,7 @@ impl Maker {
                 }
                 None
             }
-            Err(malformed) => Some(poison(message, payload, &labels, &malformed.0)),
+            Err(malformed) => Some(poison(message, payload, labels, &malformed.0)),
         }
     }
 }

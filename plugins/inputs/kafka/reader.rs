@@ -164,15 +164,10 @@ impl<'c> State<'c> {
         loop {
             let next = match self.aside.pop_front() {
                 Some(next) => next,
-                None => {
-                    let until = until.map_or(IDLE, |until: Instant| {
-                        until.saturating_duration_since(Instant::now())
-                    });
-                    match self.poll(consumer, until)? {
-                        Some(next) => next,
-                        None => return Ok(held),
-                    }
-                }
+                None => match self.next(consumer, until)? {
+                    Some(next) => next,
+                    None => return Ok(held),
+                },
             };
             taken += cost(&next.message);
             if taken > bytes && !held.is_empty() {
@@ -183,6 +178,19 @@ impl<'c> State<'c> {
             if until.is_none() {
                 until = Some(Instant::now() + LINGER);
             }
+        }
+    }
+
+    /// One message, when it comes until then. Most are there already, and are not waited for: that would ask the clock thrice.
+    fn next(
+        &mut self,
+        consumer: &'c Consumer,
+        until: Option<Instant>,
+    ) -> Result<Option<Held<'c>>, Cause> {
+        let Some(until) = until else { return self.poll(consumer, IDLE) };
+        match self.poll(consumer, Duration::ZERO)? {
+            None => self.poll(consumer, until.saturating_duration_since(Instant::now())),
+            there => Ok(there),
         }
     }
 

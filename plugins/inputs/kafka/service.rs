@@ -133,6 +133,7 @@ impl Kafka {
             ("queued.max.messages.kbytes", shares.queued >> 10),
             ("fetch.max.bytes", shares.fetch),
             ("fetch.message.max.bytes", shares.fetch / 2),
+            ("fetch.queue.backoff.ms", 20), // of so small a queue a second's pause (the default) is most of the time
         ] {
             if client.get(name).is_none() {
                 client.set(name, value.to_string()); // a property may say otherwise

@@ -296,6 +296,26 @@ fn labels_are_made_of_what_a_message_has_and_shared() {
     assert_eq!(fields.get("at"), Some(&Value::Text(format!("9 {TIME_MS}").into())));
 }
 
+#[tokio::test]
+async fn each_message_and_each_partition_has_its_own_labels() {
+    for (text, expected) in [("%{offset}", ["1", "2", "3"]), ("p%{partition}", ["p0", "p0", "p1"])]
+    {
+        let (books, mut maker) = (Arc::new(Books::default()), maker(&[("from", text)]));
+        let mut found = Vec::new();
+        for messages in
+            [&[message(0, 1, Some("a")), message(0, 2, Some("b"))][..], &[message(1, 3, Some("c"))]]
+        {
+            let ours = books.assign(("logs".into(), 0));
+            for batch in make(&mut maker, &books, ours, messages).await {
+                found.extend(
+                    logs(&batch).iter().map(|log| log.stream.get("from").unwrap().to_owned()),
+                );
+            }
+        }
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn label_sets_without_end_are_forgotten_all_at_once() {
     let mut labeller = labeller(&[("offset", "%{offset}")], &[]);

@@ -1,8 +1,17 @@
 //! Options of a connection, templates, and what is made of librdkafka's words.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::statistics::Statistics;
+use rdkafka::{Offset, TopicPartitionList};
 use sentinel_contract::units::Secret;
 
 use super::{HAS_TLS, Heard, KafkaOptions, Mechanism, Refused, Sasl, Security, Template, Trouble};
@@ -184,4 +193,52 @@ fn a_record_that_is_refused_with_others_is_about_messages() {
         Trouble::Other,
         "what the way has spoilt is sent again"
     );
+}
+
+/// Messages that a consumer has read, and how often it had guessed too little room for a batch of them.
+#[derive(Default)]
+struct Read {
+    messages: AtomicI64,
+    guessed_again: AtomicU64,
+}
+
+impl ClientContext for Read {
+    fn stats(&self, statistics: Statistics) {
+        self.messages.store(statistics.rxmsgs, Relaxed);
+        let again = statistics.brokers.values().map(|broker| broker.zbuf_grow);
+        self.guessed_again.store(again.sum(), Relaxed);
+    }
+}
+
+impl ConsumerContext for Read {}
+
+/// Else zstd is unpacked twice wherever it is good: half of what reading costs. It depends on how librdkafka was built
+/// (`CPPFLAGS` in .cargo/config.toml).
+#[test]
+fn a_compressed_batch_says_how_large_it_is() {
+    const MESSAGES: i64 = 500;
+    let brokers = MockCluster::new(1).unwrap();
+    brokers.create_topic("logs", 1, 1).unwrap();
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", brokers.bootstrap_servers());
+    let mut sends = client.clone();
+    sends.set("compression.codec", "zstd").set("queue.buffering.max.ms", "100");
+    let producer: BaseProducer = sends.create().unwrap();
+    let line = "a line like the one before; ".repeat(40);
+    for _ in 0..MESSAGES {
+        producer.send(BaseRecord::<(), str>::to("logs").payload(&line)).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    client.set("group.id", "readers").set("statistics.interval.ms", "100");
+    let consumer: BaseConsumer<Read> = client.create_with_context(Read::default()).unwrap();
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset("logs", 0, Offset::Beginning).unwrap();
+    consumer.assign(&from).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    let read = consumer.context();
+    while read.messages.load(Relaxed) < MESSAGES {
+        assert!(Instant::now() < until, "only {} were read", read.messages.load(Relaxed));
+        drop(consumer.poll(Duration::from_millis(50)));
+    }
+    assert_eq!(read.guessed_again.load(Relaxed), 0);
 }
