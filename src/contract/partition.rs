@@ -48,6 +48,11 @@ pub enum Turn {
         /// Where they go; closed at the end.
         parts: mpsc::Sender<Part>,
     },
+    /// What was given last is not kept after all: it is given again.
+    Unsaved {
+        /// Which.
+        order: u64,
+    },
     /// Its observers end, and nothing is kept.
     Forget {
         /// Which.
@@ -91,6 +96,11 @@ impl Observers {
                 Err(_late) => return false,
             }
         }
+    }
+
+    /// See [`Turn::Unsaved`].
+    pub fn unsaved(&self, order: u64) {
+        let _ended = self.0.send(Turn::Unsaved { order });
     }
 
     /// See [`Turn::Forget`].

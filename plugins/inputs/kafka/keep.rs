@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::{Cause, Observers, Part};
 use sentinel_transport::kafka::heard;
@@ -31,9 +31,7 @@ use tokio::runtime::Handle;
 
 /// How long brokers may take for one question, and for all that is kept of the partitions that come at once.
 const PATIENCE: Duration = Duration::from_secs(10);
-const RESTORE: Duration = Duration::from_secs(120);
-/// Tries to read it.
-const TRIES: usize = 3;
+const RESTORE: Duration = Duration::from_secs(60);
 /// How long what was given may take to be written.
 const WRITE: Duration = Duration::from_secs(20);
 /// A full queue is looked at again after so long.
@@ -58,6 +56,8 @@ pub(super) struct Keep {
     pub(super) runtime: Handle,
     /// `None`: nowhere; they begin anew with each partition.
     store: Option<Store>,
+    /// Partitions of which what is kept could not be read: it is not written over.
+    unread: Mutex<HashSet<u64>>,
 }
 
 /// A partition's name, its number among batches, and the message after the last one that observers know.
@@ -84,7 +84,16 @@ impl Keep {
         counters: &Arc<Counters>,
     ) -> Result<Keep, Cause> {
         let store = topic.map(|topic| Store::new(topic, counters)).transpose()?;
-        Ok(Keep { observers, runtime: Handle::current(), store })
+        Ok(Keep { observers, runtime: Handle::current(), store, unread: Mutex::default() })
+    }
+
+    /// There is a place for it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn unread(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These partitions are ours: their observers begin with what is kept. Of each the message after the last one that they
@@ -93,11 +102,16 @@ impl Keep {
     /// Errors: it cannot be read; the observers begin anew.
     pub(super) fn begin(&self, partitions: &[(Arc<str>, u64)]) -> Result<Vec<Option<i64>>, Cause> {
         let mut read = match &self.store {
-            Some(store) => (1..TRIES)
-                .find_map(|_| store.read(partitions, &self.runtime).ok())
-                .map_or_else(|| store.read(partitions, &self.runtime), Ok),
+            Some(store) => store.read_again(partitions, &self.runtime, Instant::now() + RESTORE),
             None => Ok(BTreeMap::new()),
         };
+        for (_, order) in partitions {
+            if read.is_ok() {
+                self.unread().remove(order)
+            } else {
+                self.unread().insert(*order)
+            };
+        }
         let mut upto = Vec::with_capacity(partitions.len());
         for (name, order) in partitions {
             let kept = read.as_mut().ok().and_then(|read| read.remove(name)).unwrap_or_default();
@@ -124,19 +138,24 @@ impl Keep {
             }
         }
         let (Some(store), Some(failed)) = (&self.store, failed) else { return outcome };
-        store.producer.flush(WRITE).context("what observers know is not written yet")?;
-        outcome?;
-        if store.failed() > failed {
-            bail!("{}", store.producer.context().words());
+        let flushed = store.producer.flush(WRITE).context("what observers know is not written yet");
+        let outcome = outcome.and(flushed).and_then(|()| match store.failed() {
+            now if now > failed => Err(anyhow!("{}", store.producer.context().words())),
+            _ => Ok(()),
+        });
+        if outcome.is_err() && !last {
+            known.iter().for_each(|known| self.observers.unsaved(known.order));
         }
-        Ok(())
+        outcome
     }
 
     fn save_one(&self, known: &Known, last: bool) -> Result<(), Cause> {
         let Known { name, order, upto } = known;
+        let is_unread = self.unread().contains(order);
+        let store = self.store.as_ref().filter(|_| !is_unread);
         let mut outcome = Ok(());
         let take = |part: Part| {
-            if let (Some(store), Ok(())) = (&self.store, &outcome) {
+            if let (Some(store), Ok(())) = (store, &outcome) {
                 let key = store.key(name, &part.observer, &part.name);
                 outcome = store.write(*order, &key, part.bytes.as_deref());
             }
@@ -145,7 +164,10 @@ impl Keep {
             bail!("{name}: its observers do not say what they know");
         }
         outcome?;
-        let Some(store) = &self.store else { return Ok(()) };
+        if is_unread {
+            bail!("{name}: what was kept could not be read when it came, and is not written over");
+        }
+        let Some(store) = store.filter(|_| *upto > i64::MIN) else { return Ok(()) };
         store.write(*order, &store.key(name, "", ""), Some(head(*upto).as_bytes()))
     }
 }
@@ -208,6 +230,12 @@ impl Store {
                     record = back;
                     std::thread::sleep(STEP);
                 }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    // The others are of use without it.
+                    self.producer.context().counters.count("state_too_large", 1);
+                    tracing::warn!(key = key.replace('\n', " "), "too large to be kept");
+                    return Ok(());
+                }
                 Err((error, _)) => return Err(error.into()),
             }
         }
@@ -226,11 +254,29 @@ impl Store {
         }
     }
 
-    /// All that is kept of these partitions.
+    /// All that is kept of these partitions. Until then it is tried again.
+    fn read_again(
+        &self,
+        partitions: &[(Arc<str>, u64)],
+        runtime: &Handle,
+        until: Instant,
+    ) -> Result<BTreeMap<Arc<str>, Kept>, Cause> {
+        loop {
+            match self.read(partitions, runtime, until) {
+                Err(error) if Instant::now() < until => {
+                    tracing::debug!(%error, "what is kept is read again");
+                    std::thread::sleep(STEP * 10);
+                }
+                read => return read,
+            }
+        }
+    }
+
     fn read(
         &self,
         partitions: &[(Arc<str>, u64)],
         runtime: &Handle,
+        until: Instant,
     ) -> Result<BTreeMap<Arc<str>, Kept>, Cause> {
         let count = match self.count() {
             Ok(count) => count,
@@ -255,7 +301,7 @@ impl Store {
         }
         consumer.assign(&from)?;
         let mut latest: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        let (mut ended, until) = (HashSet::new(), Instant::now() + RESTORE);
+        let mut ended = HashSet::new();
         while ended.len() < wanted.len() {
             match consumer.poll(STEP) {
                 Some(Ok(message)) => {

@@ -126,6 +126,7 @@ impl Kafka {
             heard: Heard::new(settings.tls.clone()),
             rebalances: 0.into(),
             stop: stop.clone(),
+            paused: false.into(),
             committing: 0.into(),
         };
         let mut client = settings.client.clone();

@@ -270,6 +270,13 @@ impl Observer for Anomaly {
 
     fn of_a_partition(&mut self) {
         self.of_a_partition = true;
+        if !self.shared.evidence.groups_by("host") {
+            // Each partition's group of that name is written under the same series and the same history.
+            tracing::warn!(
+                alias = &*self.alias,
+                "kept one a partition, and not grouped by \"host\": give it group_by = [\"host\", ...]"
+            );
+        }
         self.collector.of_a_partition();
     }
 

@@ -390,7 +390,10 @@ fn restore_group(
     group.missing = saved.missing;
     group.recent = saved.recent.into_iter().map(SavedFrame::frame).collect();
     for block in frames {
-        group.take_block(block, shared)?;
+        // Of fewer frames the next model is less sure; the one in use is not touched.
+        if let Err(error) = group.take_block(block, shared) {
+            tracing::warn!(group = %group.owner.place(), "frames that were kept cannot be used: {error:#}");
+        }
     }
     if saved.running {
         group.submit(saved.due_ms, shared);
