@@ -14,6 +14,7 @@ mod probe;
 mod reader;
 mod service;
 mod start;
+mod store;
 
 #[cfg(test)]
 mod tests;
