@@ -91,7 +91,7 @@ pub(crate) struct Sets {
 
 impl Sets {
     /// Does what the input says, until that has ended.
-    pub(crate) async fn run(self, mut turns: mpsc::UnboundedReceiver<Turn>) {
+    pub(crate) async fn run(self, mut turns: mpsc::Receiver<Turn>) {
         while let Some(turn) = turns.recv().await {
             match turn {
                 Turn::Begin { order, name, parts, done } => {
@@ -137,7 +137,7 @@ impl Sets {
                 shown_as: format!("{} {name}", keyed.alias),
                 changed: false,
             };
-            let (inbox, seen) = mpsc::unbounded_channel();
+            let (inbox, seen) = inbox();
             let commands = self.commands.join(&keyed.alias);
             let one = One { core, seen, commands, known: HashMap::new(), reached_ms: i64::MIN };
             tokio::spawn(one.run(parts));
@@ -158,6 +158,14 @@ impl Sets {
             let _late_or_ended = tokio::time::timeout(PATIENCE, told).await;
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a batch in it keeps its part of the memory, which has a limit: its source waits"
+)]
+fn inbox() -> (mpsc::UnboundedSender<Seen>, mpsc::UnboundedReceiver<Seen>) {
+    mpsc::unbounded_channel()
 }
 
 fn fresh(keyed: &Keyed) -> Option<Box<dyn Observer>> {
@@ -204,7 +212,10 @@ impl One {
                     Some(Seen::Save { parts, last, done }) => {
                         self.save(&parts).await;
                         let _nobody_waits = done.send(());
-                        if last { break } else { Ok(()) }
+                        if last {
+                            break;
+                        }
+                        Ok(())
                     }
                     None => break,
                 },

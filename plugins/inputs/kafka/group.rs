@@ -94,7 +94,7 @@ impl Group {
         match &known {
             Ok(_) => self.counters.clear_note("state"),
             Err(error) => {
-                self.complain("state", &format!("what observers knew cannot be read: {error:#}"))
+                self.complain("state", &format!("what observers knew cannot be read: {error:#}"));
             }
         }
         let known = known.unwrap_or_else(|_| vec![None; elements.len()]);
@@ -171,7 +171,7 @@ impl Group {
             self.commit(consumer, is_going, CommitMode::Sync);
         } else if let Some(keep) = &self.keep {
             for (topic, partition) in &going {
-                keep.observers.forget(order(topic, *partition));
+                keep.runtime.block_on(keep.observers.forget(order(topic, *partition)));
             }
         }
         self.books.revoke(is_going);

@@ -102,7 +102,9 @@ impl Keep {
             _ => Ok(()),
         });
         if outcome.is_err() && !last {
-            known.iter().for_each(|known| self.observers.unsaved(known.order));
+            for known in known {
+                self.runtime.block_on(self.observers.unsaved(known.order));
+            }
         }
         outcome
     }
