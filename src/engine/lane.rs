@@ -141,7 +141,7 @@ impl Lane {
             return;
         }
         self.charge(&mut batch).await;
-        let unwanted = self.router.route(batch);
+        let unwanted = self.router.route_to_all(batch).await;
         self.input.counters.count("no_output", unwanted as u64);
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub shown_as: String,
     /// It has told of an incident since it was saved.
     pub changed: bool,
+    /// What it has emitted, and is not routed yet.
+    pub made: Vec<Batch>,
 }
 
 /// Builds an observer.
@@ -92,7 +94,7 @@ impl Core {
         outcome
     }
 
-    /// Calls it, and routes what it emits.
+    /// Calls it, and takes what it emits.
     pub(crate) fn call<T>(
         &mut self,
         work: impl FnOnce(&mut dyn Observer, &mut Emit) -> T,
@@ -110,10 +112,25 @@ impl Core {
             }
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
             let batch = Batch { order: self.order, ..Batch::new(Arc::clone(&self.origin), events) };
+            self.made.push(batch);
+        }
+        Ok(value)
+    }
+
+    /// Routes what was emitted.
+    fn route(&mut self) {
+        for batch in self.made.drain(..) {
             let unwanted = self.router.route(batch);
             self.state.counters.count("no_output", unwanted as u64);
         }
-        Ok(value)
+    }
+
+    /// The same, to observers of partitions too.
+    pub(crate) async fn route_to_all(&mut self) {
+        for batch in self.made.drain(..) {
+            let unwanted = self.router.route_to_all(batch).await;
+            self.state.counters.count("no_output", unwanted as u64);
+        }
     }
 
     fn build_again(&mut self, words: String) -> Anew {
@@ -194,6 +211,7 @@ impl ObserverTask {
                     ticked
                 }
             };
+            self.core.route();
             if outcome.is_err() {
                 self.restore();
             }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::commands::{Commands, Request};
 use crate::limit::Limits;
-use crate::observer::{Anew, Build, Core};
+use crate::observer::{Anew, Build, Core, INBOX};
 use crate::panic::guard;
 use crate::router::{Inboxes, Router, RouterHandle, Routes, Seen};
 use crate::telemetry::{Plugin, Telemetry};
@@ -57,9 +57,12 @@ impl Keyed {
 
     /// Waits until all that came is seen.
     pub(crate) async fn settle(&self) {
-        let asked: Vec<_> = lock(&self.inboxes).values().map(ping).collect();
-        for answer in asked {
-            let _ended = answer.await;
+        let inboxes: Vec<_> = lock(&self.inboxes).values().cloned().collect();
+        for inbox in inboxes {
+            let (sender, answer) = oneshot::channel();
+            if inbox.send(Seen::Ping(sender)).await.is_ok() {
+                let _ended = answer.await;
+            }
         }
     }
 
@@ -74,12 +77,6 @@ impl Keyed {
         routes.1.push(router.handle());
         router
     }
-}
-
-fn ping(inbox: &mpsc::UnboundedSender<Seen>) -> oneshot::Receiver<()> {
-    let (sender, answer) = oneshot::channel();
-    let _ended = inbox.send(Seen::Ping(sender));
-    answer
 }
 
 /// The observers of one input, from the first to the last: one emits to those below it.
@@ -104,17 +101,24 @@ impl Sets {
                         lock(&keyed.inboxes).remove(&order);
                     }
                 }
-                Turn::Unsaved { order } => self.tell(order, || Seen::Unsaved),
-                Turn::Reached { order, now_ms } => self.tell(order, || Seen::Reached(now_ms)),
+                Turn::Unsaved { order } => {
+                    for inbox in self.of(order) {
+                        let _ended = inbox.send(Seen::Unsaved).await;
+                    }
+                }
+                Turn::Reached { order, now_ms } => {
+                    for inbox in self.of(order) {
+                        let _busy = inbox.try_send(Seen::Reached(now_ms)); // another follows
+                    }
+                }
             }
         }
         self.chain.iter().for_each(|keyed| keyed.end());
     }
 
-    fn tell(&self, order: u64, what: impl Fn() -> Seen) {
-        for keyed in &self.chain {
-            let _ended = lock(&keyed.inboxes).get(&order).map(|one| one.send(what()));
-        }
+    /// The inboxes of a partition's observers.
+    fn of(&self, order: u64) -> Vec<mpsc::Sender<Seen>> {
+        self.chain.iter().filter_map(|keyed| lock(&keyed.inboxes).get(&order).cloned()).collect()
     }
 
     fn begin(&self, order: u64, name: &str, parts: Vec<Part>) {
@@ -136,10 +140,18 @@ impl Sets {
                 telemetry: Arc::clone(&self.telemetry),
                 shown_as: format!("{} {name}", keyed.alias),
                 changed: false,
+                made: Vec::new(),
             };
-            let (inbox, seen) = inbox();
+            let (inbox, seen) = mpsc::channel(INBOX);
             let commands = self.commands.join(&keyed.alias);
-            let one = One { core, seen, commands, known: HashMap::new(), reached_ms: i64::MIN };
+            let one = One {
+                core,
+                seen,
+                commands,
+                known: HashMap::new(),
+                reached_ms: i64::MIN,
+                to_tell: None,
+            };
             tokio::spawn(one.run(parts));
             lock(&keyed.inboxes).insert(order, inbox);
         }
@@ -154,18 +166,13 @@ impl Sets {
             };
             let Some(inbox) = inbox else { continue };
             let (done, told) = oneshot::channel();
-            let _ended = inbox.send(Seen::Save { parts: parts.clone(), last, done });
-            let _late_or_ended = tokio::time::timeout(PATIENCE, told).await;
+            let saved = async {
+                let _ended = inbox.send(Seen::Save { parts: parts.clone(), last, done }).await;
+                let _ended = told.await;
+            };
+            let _late = tokio::time::timeout(PATIENCE, saved).await;
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a batch in it keeps its part of the memory, which has a limit: its source waits"
-)]
-fn inbox() -> (mpsc::UnboundedSender<Seen>, mpsc::UnboundedReceiver<Seen>) {
-    mpsc::unbounded_channel()
 }
 
 fn fresh(keyed: &Keyed) -> Option<Box<dyn Observer>> {
@@ -182,12 +189,14 @@ fn fresh(keyed: &Keyed) -> Option<Box<dyn Observer>> {
 /// One observer of one partition.
 struct One {
     core: Core,
-    seen: mpsc::UnboundedReceiver<Seen>,
+    seen: mpsc::Receiver<Seen>,
     commands: mpsc::Receiver<Request>,
     /// The parts that were given, as they were.
     known: HashMap<String, u64>,
     /// How far the partition has come, as far as those below know.
     reached_ms: i64,
+    /// The same, once what it made of it is routed.
+    to_tell: Option<i64>,
 }
 
 impl One {
@@ -226,6 +235,10 @@ impl One {
                     Ok(())
                 }
             };
+            self.core.route_to_all().await;
+            if let Some(now_ms) = self.to_tell.take() {
+                self.core.router.reached(self.core.order, now_ms);
+            }
             if outcome.is_err() {
                 self.core.observer.of_a_partition(); // and learns anew; what was kept is written over
                 self.known.values_mut().for_each(|version| *version = 0);
@@ -245,7 +258,7 @@ impl One {
         }
         self.reached_ms = now_ms;
         self.core.call(|observer, emit| observer.tick(now_ms, emit))?;
-        self.core.router.reached(self.core.order, now_ms);
+        self.to_tell = Some(now_ms);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sentinel_contract::{Audience, Batch, Fate, Kinds, Part, Piece};
+use sentinel_contract::{Audience, Batch, Fate, Kinds, Part, Piece, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::filter::Filter;
@@ -38,13 +38,12 @@ pub(crate) struct ObserverPort {
 pub(crate) enum Inbox {
     /// Of all its origins; bounded, and what does not fit it does not see.
     One(mpsc::Sender<Arc<Batch>>),
-    /// Of one that is kept one a partition: of each partition another. Nothing is lost here: a batch in them keeps its part of
-    /// the memory, and its source waits.
+    /// Of one that is kept one a partition: of each partition another. Nothing is lost here: who sends waits for room.
     Partitions(Arc<Inboxes>),
 }
 
 /// The inboxes of the partitions that are ours.
-pub(crate) type Inboxes = Mutex<HashMap<u64, mpsc::UnboundedSender<Seen>>>;
+pub(crate) type Inboxes = Mutex<HashMap<u64, mpsc::Sender<Seen>>>;
 
 /// What comes into the inbox of an observer of a partition.
 pub(crate) enum Seen {
@@ -120,24 +119,40 @@ impl Router {
         self.routes().observers.iter().for_each(|observer| observer.reached(order, now_ms));
     }
 
-    /// Hands a batch on. Nothing waits here. Returns the events that no output wanted.
-    pub(crate) fn route(&self, mut batch: Batch) -> usize {
+    /// Hands a batch on, first to the observers of its partition: what is acknowledged was shown to them. Waits for room in their
+    /// inboxes, and for nothing else. Returns the events that no output wanted.
+    pub(crate) async fn route_to_all(&self, mut batch: Batch) -> usize {
         let routes = self.routes();
         let receipt = batch.receipt.take();
-        let events = batch.events.len();
         let batch = Arc::new(batch);
         if batch.audience != Audience::Outputs {
-            routes.observers.iter().for_each(|observer| observer.show(&batch));
+            for observer in &routes.observers {
+                observer.show_to_its_partition(&batch).await;
+            }
+        }
+        Router::hand_on(&routes, &batch, receipt)
+    }
+
+    /// The same where there are no observers of partitions: nothing waits here.
+    pub(crate) fn route(&self, mut batch: Batch) -> usize {
+        let receipt = batch.receipt.take();
+        Router::hand_on(&self.routes(), &Arc::new(batch), receipt)
+    }
+
+    fn hand_on(routes: &Routes, batch: &Arc<Batch>, receipt: Option<Receipt>) -> usize {
+        let events = batch.events.len();
+        if batch.audience != Audience::Outputs {
+            routes.observers.iter().for_each(|observer| observer.show(batch));
         }
         let mut wanted = batch.audience == Audience::Observers;
         let for_outputs = !wanted;
         let takes = |port: &&OutputPort| for_outputs && port.accepts.contains(batch.events.kind());
         for port in routes.outputs.iter().filter(takes) {
-            let Some(piece) = port.select(&batch) else { continue };
+            let Some(piece) = port.select(batch) else { continue };
             wanted = true;
             let mut entry = Entry::new(piece, receipt.clone());
-            if entry.receipt.is_some() && !Arc::ptr_eq(&entry.piece.batch, &batch) {
-                entry.whole = Some(Arc::clone(&batch));
+            if entry.receipt.is_some() && !Arc::ptr_eq(&entry.piece.batch, batch) {
+                entry.whole = Some(Arc::clone(batch));
             }
             port.queue.push(entry);
         }
@@ -151,31 +166,36 @@ impl Router {
 
 impl ObserverPort {
     fn show(&self, batch: &Arc<Batch>) {
-        match &self.inbox {
-            Inbox::One(inbox) => {
-                if let Err(full) = inbox.try_send(Arc::clone(batch)) {
-                    let missed = full.into_inner().events.len() as u64;
-                    self.unseen.fetch_add(missed, Relaxed);
-                    self.state.counters.drop_events("unseen", missed);
-                }
-            }
-            Inbox::Partitions(inboxes) => {
-                let inboxes = inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-                let inbox = inboxes.get(&batch.order);
-                if inbox.is_none_or(|inbox| inbox.send(Seen::Batch(Arc::clone(batch))).is_err()) {
-                    // Whose it is now sees it: it is read again there, from what was acknowledged here.
-                    self.state.counters.count("not_ours", batch.events.len() as u64);
-                }
-            }
+        let Inbox::One(inbox) = &self.inbox else { return };
+        if let Err(full) = inbox.try_send(Arc::clone(batch)) {
+            let missed = full.into_inner().events.len() as u64;
+            self.unseen.fetch_add(missed, Relaxed);
+            self.state.counters.drop_events("unseen", missed);
+        }
+    }
+
+    async fn show_to_its_partition(&self, batch: &Arc<Batch>) {
+        let Inbox::Partitions(inboxes) = &self.inbox else { return };
+        let shown = match inbox_of(inboxes, batch.order) {
+            Some(inbox) => inbox.send(Seen::Batch(Arc::clone(batch))).await.is_ok(),
+            None => false,
+        };
+        if !shown {
+            // Whose it is now sees it: what is not acknowledged here is read again there.
+            self.state.counters.count("not_ours", batch.events.len() as u64);
         }
     }
 
     fn reached(&self, order: u64, now_ms: i64) {
-        if let Inbox::Partitions(inboxes) = &self.inbox {
-            let inboxes = inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-            let _gone = inboxes.get(&order).map(|inbox| inbox.send(Seen::Reached(now_ms)));
-        }
+        let Inbox::Partitions(inboxes) = &self.inbox else { return };
+        let inbox = inbox_of(inboxes, order);
+        let _full_or_gone = inbox.map(|inbox| inbox.try_send(Seen::Reached(now_ms)));
     }
+}
+
+/// The inbox of a partition, if that is ours.
+fn inbox_of(inboxes: &Inboxes, order: u64) -> Option<mpsc::Sender<Seen>> {
+    inboxes.lock().unwrap_or_else(PoisonError::into_inner).get(&order).cloned()
 }
 
 impl OutputPort {

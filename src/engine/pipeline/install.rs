@@ -170,6 +170,7 @@ impl Running {
             telemetry: Arc::clone(&self.telemetry),
             shown_as: spec.alias.to_string(),
             changed: false,
+            made: Vec::new(),
         };
         let task = ObserverTask {
             core,
