@@ -16,7 +16,7 @@ use sentinel_transport::kafka::rdkafka::consumer::{
 };
 use sentinel_transport::kafka::rdkafka::error::{KafkaError, KafkaResult};
 use sentinel_transport::kafka::rdkafka::statistics::Statistics;
-use sentinel_transport::kafka::rdkafka::types::RDKafkaRespErr;
+use sentinel_transport::kafka::rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use sentinel_transport::kafka::rdkafka::{Offset, TopicPartitionList};
 use sentinel_transport::kafka::{Heard, Trouble, heard};
 
@@ -51,6 +51,7 @@ pub(super) type Consumer = BaseConsumer<Group>;
 impl Group {
     fn assign(&self, consumer: &Consumer, partitions: &mut TopicPartitionList) {
         let begun = start::resolve(consumer, partitions, &self.settings, &self.counters);
+        let answered = begun.is_ok();
         if let Err(error) = begun {
             self.complain("start", &format!("cannot ask where to begin: {error:#}"));
         } else {
@@ -67,7 +68,9 @@ impl Group {
             self.mended(&[Trouble::Topic]);
         }
         self.mended(&[Trouble::Group]);
-        self.works();
+        if answered {
+            self.works();
+        }
     }
 
     /// Partitions are ours, and so is what observers know of them. Sets the offset of one whose observers know less than the
@@ -226,6 +229,9 @@ impl Group {
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         heard::log(level, facility, line);
+        if let Some(words) = heard::unreachable(facility, line) {
+            self.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), words);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
