@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::{Batch, Cause, Permit, Stop};
 use sentinel_transport::kafka::rdkafka::Offset;
-use sentinel_transport::kafka::rdkafka::consumer::{CommitMode, Consumer as _};
+use sentinel_transport::kafka::rdkafka::consumer::Consumer as _;
 use sentinel_transport::kafka::rdkafka::error::KafkaError;
 use sentinel_transport::kafka::rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Settings;
 use super::books::Books;
+use super::commit::Commits;
 use super::group::Consumer;
 use super::message::{Maker, Run, cost};
 
@@ -34,8 +35,6 @@ const STEP: Duration = Duration::from_millis(100);
 /// Pauses before what was lost on its way is read again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// The last commit is waited for this long.
-const FINISH: Duration = Duration::from_secs(3);
 /// A message larger than a grant waits this long for more memory.
 const GROWTH: Duration = Duration::from_secs(10);
 
@@ -76,7 +75,6 @@ struct State<'c> {
     /// The topic's address, the partition, the rebalances so far, and the assignment that they mean.
     latest: Option<(usize, i32, u64, u64)>,
     paused: bool,
-    committed: Option<Instant>,
     kept: Option<Instant>,
     lost: Lost,
 }
@@ -103,13 +101,14 @@ impl Reader {
     /// Errors: what librdkafka cannot recover from; the input is then started again.
     pub(super) fn run(self) -> Result<(), Cause> {
         let Reader { settings, consumer, mut maker, mut grants, mut rounds, stop, runtime } = self;
-        let consumer = &consumer;
+        let shared = Arc::new(consumer);
+        let consumer = &*shared;
+        let commits = Commits::start(&shared, settings.commit_interval)?;
         let group = Arc::clone(consumer.context());
         let mut state = State::default();
         let mut grant: Option<Grant> = None;
         let mut asked = Instant::now();
         while !stop.finished.is_cancelled() {
-            state.commit(consumer, &settings);
             if stop.reading.is_cancelled() {
                 (rounds, grant) = (None, None); // the lane ends when nobody can send any more
                 state.serve(consumer, STEP)?;
@@ -149,7 +148,7 @@ impl Reader {
             }
         }
         group.keep(|_| true, true);
-        finish(consumer);
+        commits.finish(consumer);
         group.books.revoke(|_| true); // nothing is waited for when the consumer leaves its group
         Ok(())
     }
@@ -268,24 +267,6 @@ impl<'c> State<'c> {
             self.kept = Some(now);
             consumer.context().keep(|_| true, false);
         }
-    }
-
-    fn commit(&mut self, consumer: &Consumer, settings: &Settings) {
-        let now = Instant::now();
-        if self.committed.is_none_or(|last| now - last >= settings.commit_interval) {
-            self.committed = Some(now);
-            consumer.context().commit(consumer, |_| true, CommitMode::Async);
-        }
-    }
-}
-
-/// Commits for the last time. Not by a call that waits: with a broker that is down it would wait for a session's time.
-fn finish(consumer: &Consumer) {
-    let group = consumer.context();
-    let until = Instant::now() + FINISH;
-    group.commit(consumer, |_| true, CommitMode::Async);
-    while group.committing.load(Relaxed) > 0 && Instant::now() < until {
-        drop(consumer.poll(STEP)); // the answer is an event; messages are another member's from now on
     }
 }
 

@@ -126,7 +126,7 @@ impl Kafka {
             heard: Heard::new(settings.tls.clone()),
             rebalances: 0.into(),
             stop: stop.clone(),
-            committing: 0.into(),
+            committing: ().into(),
         };
         let mut client = settings.client.clone();
         for (name, value) in [

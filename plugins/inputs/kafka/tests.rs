@@ -305,7 +305,7 @@ async fn each_message_and_each_partition_has_its_own_labels() {
         for messages in
             [&[message(0, 1, Some("a")), message(0, 2, Some("b"))][..], &[message(1, 3, Some("c"))]]
         {
-            let ours = books.assign(("logs".into(), 0));
+            let ours = books.assign(("logs".into(), 0), Bounds::NONE);
             for batch in make(&mut maker, &books, ours, messages).await {
                 found.extend(
                     logs(&batch).iter().map(|log| log.stream.get("from").unwrap().to_owned()),
