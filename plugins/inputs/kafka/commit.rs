@@ -6,7 +6,7 @@
 //! way at a time: librdkafka tries again after a pause, by which an older one could overtake.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use sentinel_contract::Cause;
@@ -25,13 +25,13 @@ const STEP: Duration = Duration::from_millis(20);
 /// The thread.
 pub(super) struct Commits {
     /// Dropped: it commits for the last time.
-    end: Sender<()>,
+    end: SyncSender<()>,
     ended: Receiver<()>,
 }
 
 impl Commits {
     pub(super) fn start(consumer: &Arc<Consumer>, every: Duration) -> Result<Commits, Cause> {
-        let ((end, told), (ends, ended)) = (channel::<()>(), channel());
+        let ((end, told), (ends, ended)) = (sync_channel::<()>(1), sync_channel(1));
         let consumer = Arc::clone(consumer);
         let thread = std::thread::Builder::new().name("kafka commits".to_owned());
         thread.spawn(move || {
