@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long one answer may take: an observer that makes a model takes seconds, one that hangs takes nobody with it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What may wait to be done.
+const WAITING: usize = 64;
 /// Parts on their way at once: of all keys of a partition there may be too many for the memory.
 const ON_THEIR_WAY: usize = 4;
 
@@ -48,6 +50,11 @@ pub enum Turn {
         /// Where they go; closed at the end.
         parts: mpsc::Sender<Part>,
     },
+    /// What was given last is not kept after all: it is given again.
+    Unsaved {
+        /// Which.
+        order: u64,
+    },
     /// Its observers end, and nothing is kept.
     Forget {
         /// Which.
@@ -64,26 +71,26 @@ pub enum Turn {
 
 /// The way to them. When the engine has ended, everything answers at once, with nothing.
 #[derive(Clone, Debug)]
-pub struct Observers(mpsc::UnboundedSender<Turn>);
+pub struct Observers(mpsc::Sender<Turn>);
 
 impl Observers {
     /// The way, and its other end.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Turn>) {
-        let (sender, turns) = mpsc::unbounded_channel(); // a few a rebalance, and each is waited for
+    pub fn new() -> (Self, mpsc::Receiver<Turn>) {
+        let (sender, turns) = mpsc::channel(WAITING);
         (Observers(sender), turns)
     }
 
     /// See [`Turn::Begin`]. False: its observers did not come to it in time; they begin with what they are given meanwhile.
     pub async fn begin(&self, order: u64, name: Arc<str>, parts: Vec<Part>) -> bool {
         let (done, told) = oneshot::channel();
-        let _ended = self.0.send(Turn::Begin { order, name, parts, done });
+        let _ended = self.0.send(Turn::Begin { order, name, parts, done }).await;
         tokio::time::timeout(PATIENCE, told).await.is_ok()
     }
 
     /// See [`Turn::Save`]: gives each part to `take`. False: not all came in time.
     pub async fn save(&self, order: u64, last: bool, mut take: impl FnMut(Part)) -> bool {
         let (parts, mut given) = mpsc::channel(ON_THEIR_WAY);
-        let _ended = self.0.send(Turn::Save { order, last, parts });
+        let _ended = self.0.send(Turn::Save { order, last, parts }).await;
         loop {
             match tokio::time::timeout(PATIENCE, given.recv()).await {
                 Ok(Some(part)) => take(part),
@@ -93,13 +100,18 @@ impl Observers {
         }
     }
 
-    /// See [`Turn::Forget`].
-    pub fn forget(&self, order: u64) {
-        let _ended = self.0.send(Turn::Forget { order });
+    /// See [`Turn::Unsaved`].
+    pub async fn unsaved(&self, order: u64) {
+        let _ended = self.0.send(Turn::Unsaved { order }).await;
     }
 
-    /// See [`Turn::Reached`].
+    /// See [`Turn::Forget`].
+    pub async fn forget(&self, order: u64) {
+        let _ended = self.0.send(Turn::Forget { order }).await;
+    }
+
+    /// See [`Turn::Reached`]. Does not wait: another follows.
     pub fn reached(&self, order: u64, now_ms: i64) {
-        let _ended = self.0.send(Turn::Reached { order, now_ms });
+        let _ended_or_busy = self.0.try_send(Turn::Reached { order, now_ms });
     }
 }

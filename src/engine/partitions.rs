@@ -91,7 +91,7 @@ pub(crate) struct Sets {
 
 impl Sets {
     /// Does what the input says, until that has ended.
-    pub(crate) async fn run(self, mut turns: mpsc::UnboundedReceiver<Turn>) {
+    pub(crate) async fn run(self, mut turns: mpsc::Receiver<Turn>) {
         while let Some(turn) = turns.recv().await {
             match turn {
                 Turn::Begin { order, name, parts, done } => {
@@ -104,15 +104,17 @@ impl Sets {
                         lock(&keyed.inboxes).remove(&order);
                     }
                 }
-                Turn::Reached { order, now_ms } => {
-                    for keyed in &self.chain {
-                        let inboxes = lock(&keyed.inboxes);
-                        let _ended = inboxes.get(&order).map(|one| one.send(Seen::Reached(now_ms)));
-                    }
-                }
+                Turn::Unsaved { order } => self.tell(order, || Seen::Unsaved),
+                Turn::Reached { order, now_ms } => self.tell(order, || Seen::Reached(now_ms)),
             }
         }
         self.chain.iter().for_each(|keyed| keyed.end());
+    }
+
+    fn tell(&self, order: u64, what: impl Fn() -> Seen) {
+        for keyed in &self.chain {
+            let _ended = lock(&keyed.inboxes).get(&order).map(|one| one.send(what()));
+        }
     }
 
     fn begin(&self, order: u64, name: &str, parts: Vec<Part>) {
@@ -135,7 +137,7 @@ impl Sets {
                 shown_as: format!("{} {name}", keyed.alias),
                 changed: false,
             };
-            let (inbox, seen) = mpsc::unbounded_channel();
+            let (inbox, seen) = inbox();
             let commands = self.commands.join(&keyed.alias);
             let one = One { core, seen, commands, known: HashMap::new(), reached_ms: i64::MIN };
             tokio::spawn(one.run(parts));
@@ -156,6 +158,14 @@ impl Sets {
             let _late_or_ended = tokio::time::timeout(PATIENCE, told).await;
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a batch in it keeps its part of the memory, which has a limit: its source waits"
+)]
+fn inbox() -> (mpsc::UnboundedSender<Seen>, mpsc::UnboundedReceiver<Seen>) {
+    mpsc::unbounded_channel()
 }
 
 fn fresh(keyed: &Keyed) -> Option<Box<dyn Observer>> {
@@ -191,6 +201,10 @@ impl One {
                 seen = self.seen.recv() => match seen {
                     Some(Seen::Batch(batch)) => self.observe(&batch),
                     Some(Seen::Reached(now_ms)) => self.reach(now_ms),
+                    Some(Seen::Unsaved) => {
+                        self.known.values_mut().for_each(|version| *version = 0);
+                        Ok(())
+                    }
                     Some(Seen::Ping(answer)) => {
                         let _nobody_waits = answer.send(());
                         Ok(())
@@ -198,7 +212,10 @@ impl One {
                     Some(Seen::Save { parts, last, done }) => {
                         self.save(&parts).await;
                         let _nobody_waits = done.send(());
-                        if last { break } else { Ok(()) }
+                        if last {
+                            break;
+                        }
+                        Ok(())
                     }
                     None => break,
                 },
@@ -210,8 +227,8 @@ impl One {
                 }
             };
             if outcome.is_err() {
-                self.core.observer.of_a_partition(); // and learns anew
-                self.known.clear();
+                self.core.observer.of_a_partition(); // and learns anew; what was kept is written over
+                self.known.values_mut().for_each(|version| *version = 0);
             }
         }
         self.core.telemetry.forget_detector(&self.core.shown_as);
@@ -247,7 +264,11 @@ impl One {
                 let gone: Vec<_> = gone.map(|name| (name, 0)).collect();
                 self.known.extend(gone); // is told to be gone when parts are next given
             }
-            Err(error) => self.core.unusable(&error),
+            Err(error) => {
+                self.core.unusable(&error);
+                // What is there is written over, or goes.
+                self.known = known.into_iter().map(|name| (name, 0)).collect();
+            }
         }
     }
 
@@ -267,7 +288,11 @@ impl One {
                     tracing::error!(error = %words, "cannot save the observer's state");
                     None
                 });
-                if bytes.is_some() && to.send(part(&name, bytes)).await.is_err() {
+                if bytes.is_none() {
+                    now.insert(name, 0); // it is there, and could not be read: next time
+                    continue;
+                }
+                if to.send(part(&name, bytes)).await.is_err() {
                     return; // nobody waits for it any more
                 }
             }

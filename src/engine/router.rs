@@ -61,6 +61,8 @@ pub(crate) enum Seen {
         /// Told at the end.
         done: oneshot::Sender<()>,
     },
+    /// What was given last is not kept.
+    Unsaved,
     /// Everything before is seen.
     Ping(oneshot::Sender<()>),
 }

@@ -187,7 +187,7 @@ fn what_cannot_be_made_is_said_before_anything_is_written() {
             "error: anomalies: cpu_saturation is an anomaly of \"host\"",
         ),
         (&["--anomaly", "latenz@1m+1m"], "no anomaly is called \"latenz\"; there are: error_burst"),
-        (&["--hosts", "0"], "error: hosts: must be 1 to 1000"),
+        (&["--hosts", "0"], "error: hosts: must be 1 to 100000"),
         (&["--kind", "host", "--interval", "0s"], "--interval must not be 0"),
         (
             &["--kafka", "k:9092", "--topic", "t"],

@@ -35,7 +35,7 @@ pub use truth::Truth;
 /// Lines a second at most.
 const MAX_RATE: u64 = 10_000_000;
 /// Hosts at most.
-const MAX_HOSTS: usize = 1000;
+const MAX_HOSTS: usize = 100_000;
 
 /// What is made.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -153,7 +153,7 @@ fn check(config: &Config) -> Result<Vec<Wanted>, Vec<ConfigError>> {
     require(!kinds.is_empty(), "kinds", "must name at least one of \"web\", \"app\", \"host\"");
     require(!kinds.iter().enumerate().any(twice), "kinds", "names one twice");
     require(config.rate <= MAX_RATE, "rate", "must be at most 10000000");
-    require((1..=MAX_HOSTS).contains(&config.hosts), "hosts", "must be 1 to 1000");
+    require((1..=MAX_HOSTS).contains(&config.hosts), "hosts", "must be 1 to 100000");
     require(config.lines == 0 || has_logs, "lines", "counts lines of logs, and `kinds` has none");
     let every = config.anomaly_every.0;
     let is_sensible = every.is_zero() || (60..=31_536_000).contains(&every.as_secs());

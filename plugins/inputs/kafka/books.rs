@@ -97,20 +97,41 @@ impl Books {
         self.lock().ours.get(&id).map_or(Bounds::NONE, |account| account.bounds)
     }
 
-    /// The partitions whose observers know something, and the message after the last one of that.
+    /// The partitions whose observers know something, and the message after the last one that they surely know: what is not
+    /// acknowledged may not have been shown to them yet.
     pub(super) fn observed(&self, of: impl Fn(&Partition) -> bool) -> Vec<(Partition, i64)> {
         let entries = self.lock();
         let asked = entries.ours.values().filter(|account| of(&account.partition));
-        asked.filter_map(|one| Some((one.partition.clone(), one.bounds.observed?))).collect()
+        let known = |one: &Account| {
+            let observed = one.bounds.observed?;
+            let surely = match &one.ledger {
+                Some(ledger) if !ledger.is_settled() => observed.min(ledger.acknowledged()),
+                _ => observed,
+            };
+            Some((one.partition.clone(), surely))
+        };
+        asked.filter_map(known).collect()
     }
 
-    /// Whether all that went out of a partition that is ours is acknowledged.
-    pub(super) fn is_settled(&self, topic: &str, partition: i32) -> bool {
+    /// Everything that went out of all partitions is acknowledged.
+    pub(super) fn are_settled(&self) -> bool {
+        let settled = |one: &Account| one.ledger.as_ref().is_none_or(Ledger::is_settled);
+        self.lock().ours.values().all(settled)
+    }
+
+    /// Whether all of a partition that is ours up to before `end` went out and is acknowledged.
+    pub(super) fn has_all(&self, topic: &str, partition: i32, end: i64) -> bool {
         let entries = self.lock();
         let is_it =
             |account: &&Account| &*account.partition.0 == topic && account.partition.1 == partition;
-        let account = entries.ours.values().find(is_it);
-        account.is_some_and(|one| one.ledger.as_ref().is_none_or(Ledger::is_settled))
+        let Some(one) = entries.ours.values().find(is_it) else { return false };
+        match &one.ledger {
+            Some(ledger) => ledger.is_settled() && ledger.acknowledged() >= end,
+            None => {
+                one.bounds.observed.is_some_and(|observed| observed >= end)
+                    && one.bounds.delivered >= end
+            }
+        }
     }
 
     /// The number of the assignment of a partition that is ours.

@@ -3,7 +3,7 @@
 //! Called from within `poll`, on the reader's thread. A partition that is to go is drained first: nothing more of it goes out,
 //! what is under way is waited for, and what was acknowledged is committed before another member reads on from there.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +28,8 @@ use super::start;
 
 /// How long what went out is waited for when what observers know is kept in between.
 const KEEP: Duration = Duration::from_secs(2);
+/// How long a broker may take to say where a partition ends.
+const WATERMARKS: Duration = Duration::from_secs(5);
 
 /// What a commit is answered while the group shares out its partitions anew.
 const MOVING: [RDKafkaErrorCode; 3] = [
@@ -48,6 +50,8 @@ pub(super) struct Group {
     pub(super) rebalances: AtomicU64,
     /// Once no receipt can come any more nothing is waited for.
     pub(super) stop: Stop,
+    /// The partitions are paused.
+    pub(super) paused: AtomicBool,
     /// Held while a commit is under way: none overtakes another.
     pub(super) committing: Mutex<()>,
 }
@@ -64,7 +68,7 @@ impl Group {
         } else {
             self.counters.clear_note("start");
         }
-        self.take(partitions);
+        self.take(consumer, partitions);
         // librdkafka remembers that a partition was paused when it went. Of one that was not, this changes nothing.
         let resumed = consumer.resume(&partitions.clone());
         if let Err(error) = resumed.and_then(|()| consumer.incremental_assign(partitions)) {
@@ -82,7 +86,7 @@ impl Group {
 
     /// Partitions are ours, and so is what observers know of them. Sets the offset of one whose observers know less than the
     /// outputs have taken.
-    fn take(&self, partitions: &mut TopicPartitionList) {
+    fn take(&self, consumer: &Consumer, partitions: &mut TopicPartitionList) {
         let elements: Vec<((Arc<str>, i32), Offset)> = partitions
             .elements()
             .iter()
@@ -100,16 +104,27 @@ impl Group {
         match &known {
             Ok(_) => self.counters.clear_note("state"),
             Err(error) => {
-                self.complain("state", &format!("what observers knew cannot be read: {error:#}"))
+                self.complain("state", &format!("what observers knew cannot be read: {error:#}"));
             }
         }
         let known = known.unwrap_or_else(|_| vec![None; elements.len()]);
         for ((partition, begin), known) in elements.into_iter().zip(known) {
-            let begin = match begin {
+            let mut begin = match begin {
                 Offset::Offset(offset) => offset,
                 _ => i64::MIN, // at the oldest message: nothing was taken
             };
-            let observed = known.unwrap_or(begin);
+            let mut observed = known.unwrap_or(begin);
+            let end = consumer.fetch_watermarks(&partition.0, partition.1, WATERMARKS);
+            if let Ok((_, end)) = end
+                && observed.max(begin) > end
+            {
+                let (topic, id) = (&partition.0, partition.1);
+                tracing::warn!(
+                    "{topic}/{id} ends at {end}, before what was read of it: it was made anew, or has lost messages"
+                );
+                // All that comes is new to everybody.
+                (begin, observed) = (if begin > end { i64::MIN } else { begin }, begin.min(end));
+            }
             if observed < begin {
                 // What the broker has deleted meanwhile it leaves out.
                 let (topic, id) = (&partition.0, partition.1);
@@ -122,11 +137,15 @@ impl Group {
     }
 
     /// Keeps what observers know of these partitions, once what went out of them is acknowledged; with `last` they end.
-    pub(super) fn keep(&self, of: impl Fn(&Partition) -> bool, last: bool) {
-        let Some(keep) = &self.keep else { return };
+    /// False: not now, outputs take nothing.
+    pub(super) fn keep(&self, of: impl Fn(&Partition) -> bool, last: bool) -> bool {
+        let Some(keep) = self.keep.as_ref().filter(|keep| last || keep.is_kept()) else {
+            return true;
+        };
         // What is acknowledged was shown to the observers before.
         if !last && !self.books.drain(&of, KEEP, || false) {
-            return; // outputs take nothing: there will be a better time
+            self.counters.count("state_waits", 1);
+            return false;
         }
         let known = self.books.observed(of).into_iter().map(|(partition, upto)| {
             let order = order(&partition.0, partition.1);
@@ -139,6 +158,7 @@ impl Group {
                 self.complain("state", &format!("what observers know is not kept: {error:#}"));
             }
         }
+        true
     }
 
     fn revoke(&self, consumer: &Consumer, partitions: &TopicPartitionList) {
@@ -161,7 +181,7 @@ impl Group {
             self.commit(consumer, is_going);
         } else if let Some(keep) = &self.keep {
             for (topic, partition) in &going {
-                keep.observers.forget(order(topic, *partition));
+                keep.runtime.block_on(keep.observers.forget(order(topic, *partition)));
             }
         }
         self.books.revoke(is_going);
@@ -201,11 +221,17 @@ impl Group {
         let is_up = |leader: i32| {
             statistics.brokers.values().any(|one| one.nodeid == leader && one.state == "UP")
         };
+        if self.paused.load(Relaxed) {
+            return; // nothing is asked of brokers: where a partition ends is not known
+        }
+        // Of the time at which the figures were made; a fetch before it may be half a second old.
+        let then_ms = (statistics.time - 1) * 1000;
         for topic in statistics.topics.values() {
             for (id, partition) in &topic.partitions {
-                let read = partition.consumer_lag == 0 && is_up(partition.leader);
-                if read && self.books.is_settled(&topic.topic, *id) {
-                    keep.observers.reached(order(&topic.topic, *id), now_ms());
+                let end = partition.ls_offset;
+                let all = end >= 0 && self.books.has_all(&topic.topic, *id, end);
+                if all && is_up(partition.leader) {
+                    keep.observers.reached(order(&topic.topic, *id), then_ms);
                 }
             }
         }

@@ -69,7 +69,7 @@ impl Maker {
             (found.logs.len() * size_of::<Log>(), size_of_val(&found.metrics[..]));
         self.charge(&mut share, lines + samples);
         let (source, order) = (first.partition() as u64, order(first.topic(), first.partition()));
-        let reached_ms = last.timestamp().to_millis().filter(|ms| *ms > 0);
+        let begun = batches.len();
         let mut push = |events: Events, refused, bytes| {
             let (receipt, permit) = (Some(receipt.clone()), Some(share.split(bytes)));
             let origin = Arc::clone(&self.origin);
@@ -77,7 +77,6 @@ impl Maker {
                 source,
                 order,
                 audience,
-                reached_ms,
                 refused,
                 receipt,
                 permit,
@@ -94,6 +93,12 @@ impl Maker {
             push(Events::Logs(found.logs), None, usize::MAX); // the rest: the buffer is theirs
         }
         receipt.resolve(Fate::Delivered); // as far as this copy goes
+        // Once all of the run is seen. A clock that is ahead says nothing of how far the others have come.
+        let now = now_ms();
+        let reached_ms = last.timestamp().to_millis().filter(|ms| (1..=now).contains(ms));
+        if let Some(batch) = batches[begun..].iter_mut().rfind(|batch| batch.refused.is_none()) {
+            batch.reached_ms = reached_ms;
+        }
     }
 
     /// Charges what a format's events take beyond what a line each would: many samples, or many lines, of one message.

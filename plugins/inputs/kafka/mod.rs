@@ -15,6 +15,7 @@ mod probe;
 mod reader;
 mod service;
 mod start;
+mod store;
 
 #[cfg(test)]
 mod tests;

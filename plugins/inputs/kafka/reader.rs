@@ -35,6 +35,8 @@ const STEP: Duration = Duration::from_millis(100);
 /// Pauses before what was lost on its way is read again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What observers know is kept so soon when it could not be when it was due.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
 /// A message larger than a grant waits this long for more memory.
 const GROWTH: Duration = Duration::from_secs(10);
 
@@ -108,9 +110,13 @@ impl Reader {
         let mut state = State::default();
         let mut grant: Option<Grant> = None;
         let mut asked = Instant::now();
+        let mut handed_over = false;
         while !stop.finished.is_cancelled() {
             if stop.reading.is_cancelled() {
                 (rounds, grant) = (None, None); // the lane ends when nobody can send any more
+                if !handed_over && group.books.are_settled() {
+                    handed_over = group.keep(|_| true, true); // while outputs flush what is left
+                }
                 state.serve(consumer, STEP)?;
                 continue;
             }
@@ -147,7 +153,9 @@ impl Reader {
                 anyhow::bail!("the lane does not take messages any more");
             }
         }
-        group.keep(|_| true, true);
+        if !handed_over {
+            group.keep(|_| true, true);
+        }
         commits.finish(consumer);
         group.books.revoke(|_| true); // nothing is waited for when the consumer leaves its group
         Ok(())
@@ -227,6 +235,7 @@ impl<'c> State<'c> {
         if !self.paused {
             consumer.pause(&consumer.assignment()?)?;
             self.paused = true;
+            consumer.context().paused.store(true, Relaxed);
         }
         if let Some(held) = self.poll(consumer, wait)? {
             self.aside.push_back(held);
@@ -237,6 +246,7 @@ impl<'c> State<'c> {
 
     fn resume(&mut self, consumer: &Consumer) -> Result<(), Cause> {
         if std::mem::take(&mut self.paused) {
+            consumer.context().paused.store(false, Relaxed);
             consumer.resume(&consumer.assignment()?)?;
         }
         Ok(())
@@ -264,8 +274,10 @@ impl<'c> State<'c> {
     fn keep(&mut self, consumer: &Consumer, settings: &Settings) {
         let now = Instant::now();
         if now - *self.kept.get_or_insert(now) >= settings.state_interval {
-            self.kept = Some(now);
-            consumer.context().keep(|_| true, false);
+            let kept = consumer.context().keep(|_| true, false);
+            // Soon again when it could not be.
+            let again = settings.state_interval.saturating_sub(KEEP_AGAIN);
+            self.kept = if kept { Some(now) } else { now.checked_sub(again).or(Some(now)) };
         }
     }
 }

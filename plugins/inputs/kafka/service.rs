@@ -11,12 +11,13 @@ use tokio::sync::{Semaphore, mpsc};
 use super::Settings;
 use super::books::Books;
 use super::group::{Consumer, Group};
-use super::keep::{Keep, Topic};
+use super::keep::Keep;
 use super::labels::Labeller;
 use super::message::Maker;
 use super::payload::Decoder;
 use super::probe;
 use super::reader::{Grant, Reader, Round};
+use super::store::Topic;
 
 /// Rounds that are granted or on their way to the lane at once.
 const ROUNDS: usize = 3;
@@ -126,6 +127,7 @@ impl Kafka {
             heard: Heard::new(settings.tls.clone()),
             rebalances: 0.into(),
             stop: stop.clone(),
+            paused: false.into(),
             committing: ().into(),
         };
         let mut client = settings.client.clone();

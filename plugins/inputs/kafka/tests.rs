@@ -146,6 +146,28 @@ async fn what_is_read_again_for_observers_moves_no_offset_back() {
     resolve(&mut batch[0], Fate::Delivered);
     assert_eq!(due(&books), [(0, 13)]);
     assert_eq!(books.observed(everything), [((Arc::from("logs"), 0), 13)]);
+    assert!(books.has_all("logs", 0, 13) && !books.has_all("logs", 0, 14));
+    let _under_way = make(&mut maker, &books, ours, &[message(0, 13, Some("a"))]).await;
+    let surely = [((Arc::from("logs"), 0), 13)];
+    assert_eq!(books.observed(everything), surely, "what is under way may not have been shown");
+    assert!(!books.are_settled() && !books.has_all("logs", 0, 13));
+}
+
+#[tokio::test]
+async fn a_run_tells_how_far_its_partition_has_come_once_all_of_it_is_seen() {
+    let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
+    maker.decoder = Decoder::new(Format::Json);
+    let ours = books.assign(("logs".into(), 0), Bounds::NONE);
+    let sample = r#"{"name":"up","labels":{},"time_ms":1,"value":1}"#;
+    let line = r#"{"time_ns":1,"labels":{"job":"a"},"line":"b"}"#;
+    let messages =
+        [message(0, 1, Some(sample)), message(0, 2, Some(line)), message(0, 3, Some("?"))];
+    let batches = make(&mut maker, &books, ours, &messages).await;
+    let of = |batch: &Batch| (batch.events.kind(), batch.refused.is_some(), batch.reached_ms);
+    let reached: Vec<_> = batches.iter().map(of).collect();
+    assert_eq!(reached.len(), 3, "{reached:?}");
+    let told: Vec<_> = reached.iter().filter(|(.., reached)| reached.is_some()).collect();
+    assert_eq!(told, [&(sentinel_contract::Kinds::LOGS, false, Some(TIME_MS))], "{reached:?}");
 }
 
 #[tokio::test]

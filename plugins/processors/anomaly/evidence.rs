@@ -24,6 +24,11 @@ impl Store {
         Store { group_by, max_groups, groups: Vec::new() }
     }
 
+    /// Whether this label makes groups.
+    pub(super) fn groups_by(&self, label: &str) -> bool {
+        self.group_by.iter().any(|name| name == label)
+    }
+
     /// Keeps a window; the oldest of its group goes.
     pub(super) fn take(&mut self, one: &Evidence) {
         let of = |name: &String| one.labels.get(name).map(|value| (name.clone(), value.to_owned()));

@@ -6,7 +6,7 @@
 //! `tier`, `due`. Judging: `score` (1.0 at the boundary), `measuring`, `bars`, `rate_bar`, `drift`, `limits`, `share_test`, `verdict` (one
 //! frame), `reasons`, `explain`, `suspects`. The incident: `incident` (its states), `open` (what is known of one), `course`, `accepted`,
 //! `update`, `severity`, `expiry`, `digest`. What it says: `evidence`, `impact`, `tell`, `sentence`, `words`, `next`, `changes`. All of it
-//! for one group: `group`, `training`, `past`, `state`, `moved`, `restart`, `status`, `emit`, `commands`. Time comes from samples and ticks
+//! for one group: `group`, `training`, `past`, `state`, `parts`, `moved`, `restart`, `status`, `emit`, `commands`. Time comes from samples and ticks
 //! only: live and replay are the same code.
 
 mod accepted;
@@ -35,6 +35,7 @@ mod measuring;
 mod moved;
 mod next;
 mod open;
+mod parts;
 mod past;
 mod presets;
 mod rate_bar;
@@ -270,21 +271,28 @@ impl Observer for Anomaly {
 
     fn of_a_partition(&mut self) {
         self.of_a_partition = true;
+        if !self.shared.evidence.groups_by("host") {
+            // Each partition's group of that name is written under the same series and the same history.
+            tracing::warn!(
+                alias = &*self.alias,
+                "kept one a partition, and not grouped by \"host\": give it group_by = [\"host\", ...]"
+            );
+        }
         self.collector.of_a_partition();
     }
 
     fn parts(&self) -> Vec<(String, u64)> {
-        let mut parts = vec![(state::CLOCK.to_owned(), 0)];
+        let mut parts = vec![(parts::CLOCK.to_owned(), 0)];
         for (group, key) in self.groups.iter().zip(self.collector.groups()) {
-            parts.push((format!("{}{}", state::GROUP, key.name), 0));
+            parts.push((format!("{}{}", parts::GROUP, key.name), 0));
             if let Some(used) = &group.used {
                 let version = used.model.upto_ms as u64 ^ (used.since_ms as u64).rotate_left(32);
-                parts.push((format!("{}{}", state::MODEL, key.name), version.max(1)));
+                parts.push((format!("{}{}", parts::MODEL, key.name), version.max(1)));
             }
             let blocks = group.blocks.iter();
             parts.extend(
                 blocks.map(|(block, count)| {
-                    (format!("{}{block}/{}", state::FRAMES, key.name), count)
+                    (format!("{}{block}/{}", parts::FRAMES, key.name), count)
                 }),
             );
         }
@@ -293,24 +301,24 @@ impl Observer for Anomaly {
 
     fn part(&self, name: &str) -> Option<Vec<u8>> {
         let find = |wanted: &str| self.collector.groups().iter().position(|key| key.name == wanted);
-        if let Some(at) = name.strip_prefix(state::MODEL).and_then(find) {
-            return state::save_model(self.groups.get(at)?);
+        if let Some(at) = name.strip_prefix(parts::MODEL).and_then(find) {
+            return parts::save_model(self.groups.get(at)?);
         }
         if let Some((block, name)) =
-            name.strip_prefix(state::FRAMES).and_then(|name| name.split_once('/'))
+            name.strip_prefix(parts::FRAMES).and_then(|name| name.split_once('/'))
         {
             return self.groups.get(find(name)?)?.block(block.parse().ok()?, &self.shared);
         }
-        if let Some(at) = name.strip_prefix(state::GROUP).and_then(find) {
+        if let Some(at) = name.strip_prefix(parts::GROUP).and_then(find) {
             let (group, held) = (self.groups.get(at)?, self.collector.held_of(at));
-            return state::save_apart(group, held, &self.shared);
+            return parts::save_apart(group, held, &self.shared);
         }
-        state::save_clock(self.collector.clock(), &self.windows, &self.shared)
+        parts::save_clock(self.collector.clock(), &self.windows, &self.shared)
     }
 
     fn restore_parts(&mut self, parts: Vec<(String, Vec<u8>)>) -> Result<(), Cause> {
         let (restored, failed) =
-            state::restore_parts(&parts, &self.shared, |key| self.make_group(key));
+            parts::restore_parts(&parts, &self.shared, |key| self.make_group(key));
         drop(parts);
         if let Some(clock) = restored.clock {
             self.collector.resume(clock);

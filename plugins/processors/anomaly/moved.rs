@@ -67,6 +67,8 @@ impl Group {
             self.blocks.add(time_ms, shared.options.interval_ms);
             shared.history.append_frame(&self.history_name, &shared.names, &frame);
         }
+        // History's queue is for what is live: a read waits until it has taken these.
+        shared.history.frames(&self.history_name, &shared.names, i64::MAX - 1, i64::MAX)?;
         Ok(())
     }
 }

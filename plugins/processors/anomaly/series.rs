@@ -55,8 +55,8 @@ pub(super) struct Known {
     max_groups: usize,
     index: HashMap<usize, u32, FixedState>,
     entries: Vec<Entry>,
-    /// Entries that came from a saved state, by the hash of their series, until that is seen.
-    awaited: HashMap<u64, u32, FixedState>,
+    /// The entries by the hash of their series: who made it may have forgotten it and made it again.
+    by_hash: HashMap<u64, u32, FixedState>,
     groups: Vec<GroupKey>,
     /// Of each group, the places of its entries.
     places: Vec<Vec<u32>>,
@@ -80,7 +80,7 @@ impl Known {
             max_groups,
             index: HashMap::default(),
             entries: Vec::new(),
-            awaited: HashMap::default(),
+            by_hash: HashMap::default(),
             groups: Vec::new(),
             places: Vec::new(),
             by_labels: HashMap::default(),
@@ -98,6 +98,7 @@ impl Known {
         if let Target::Columns { group, .. } = entry.target {
             self.places[group as usize].push(at);
         }
+        self.by_hash.insert(entry.series.hash(), at);
         self.entries.push(entry);
         at
     }
@@ -126,10 +127,7 @@ impl Known {
         if !matches!(target, Target::Columns { .. }) {
             return None;
         }
-        let hash = series.hash();
-        let at = self.push(Entry { series, target, tally: saved.tally });
-        self.awaited.insert(hash, at);
-        Some(at)
+        Some(self.push(Entry { series, target, tally: saved.tally }))
     }
 
     /// The groups, in the order of a frame's rows.
@@ -192,10 +190,11 @@ impl Known {
         if let Some(at) = self.index.get(&address) {
             return *at;
         }
-        let awaited = self.awaited.get(&series.hash()).copied();
-        if let Some(at) = awaited.filter(|at| *self.entries[*at as usize].series == **series) {
-            self.awaited.remove(&series.hash());
-            self.entries[at as usize].series = Arc::clone(series);
+        let known = self.by_hash.get(&series.hash()).copied();
+        if let Some(at) = known.filter(|at| *self.entries[*at as usize].series == **series) {
+            // The same one, made again: the old address may become another's now.
+            let old = std::mem::replace(&mut self.entries[at as usize].series, Arc::clone(series));
+            self.index.remove(&Arc::as_ptr(&old).addr());
             self.index.insert(address, at);
             return at;
         }
@@ -255,13 +254,14 @@ impl Known {
 
     /// Forgets series that nobody else holds.
     pub(super) fn sweep(&mut self) {
-        self.awaited.clear(); // what has not come back is gone
         self.entries.retain(|entry| Arc::strong_count(&entry.series) > 1 || entry.tally.is_used());
         let places = self.entries.iter().enumerate();
         self.index =
             places.map(|(at, entry)| (Arc::as_ptr(&entry.series).addr(), at as u32)).collect();
         self.places.iter_mut().for_each(Vec::clear);
+        self.by_hash.clear();
         for (at, entry) in self.entries.iter().enumerate() {
+            self.by_hash.insert(entry.series.hash(), at as u32);
             if let Target::Columns { group, .. } = entry.target {
                 self.places[group as usize].push(at as u32);
             }

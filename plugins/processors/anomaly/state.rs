@@ -4,12 +4,10 @@
 //! here. A snapshot of another version, of another set of signals or of another frame interval is refused, and the detector
 //! learns anew from history.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context as _, bail, ensure};
 use sentinel_contract::Cause;
-use sentinel_contract::history::Frame;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +19,9 @@ use super::frame::{Clock, Held};
 use super::group::{Before, Group, InUse, Shared, Training};
 use super::impact::Impact;
 use super::open::Open;
+use super::parts::SavedFrame;
 use super::series::GroupKey;
-use super::suspects::{LEVEL_FRAMES, Tracker};
+use super::suspects::Tracker;
 use super::tell::Ended;
 use super::train::Model;
 use super::verdict::Memory;
@@ -32,36 +31,36 @@ const VERSION: u32 = 3;
 const MAGIC: &str = "sentinelops-anomaly";
 
 #[derive(Serialize, Deserialize)]
-struct Saved {
+pub(super) struct Saved {
     signals: Vec<String>,
     interval_ms: i64,
     /// Maintenance windows begun by command.
-    windows: Vec<Window>,
-    groups: Vec<SavedGroup>,
+    pub(super) windows: Vec<Window>,
+    pub(super) groups: Vec<SavedGroup>,
     /// In parts: where the collector stands, and what it holds of the one group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    clock: Option<Clock>,
+    pub(super) clock: Option<Clock>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    held: Option<Held>,
+    pub(super) held: Option<Held>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedGroup {
+pub(super) struct SavedGroup {
     name: String,
     labels: Vec<(String, String)>,
     levels: Vec<Levels>,
     /// A snapshot of an older version has none.
     #[serde(default)]
     drifts: Vec<Drift>,
-    model: Option<(Model, Boundaries, i64)>,
+    pub(super) model: Option<(Model, Boundaries, i64)>,
     /// In parts: the boundaries and the use of a model that is a part of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    boundaries: Option<(Boundaries, i64)>,
+    pub(super) boundaries: Option<(Boundaries, i64)>,
     /// In parts: the last frames, which are else in history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    recent: Vec<SavedFrame>,
+    pub(super) recent: Vec<SavedFrame>,
     #[serde(default)]
-    missing: u32,
+    pub(super) missing: u32,
     /// When the next model is due, or up to when the one under way is trained.
     due_ms: i64,
     running: bool,
@@ -125,7 +124,7 @@ pub(super) fn save(groups: &[Group], windows: &[Window], shared: &Shared) -> Opt
     write(&saved)
 }
 
-fn write(saved: &impl Serialize) -> Option<Vec<u8>> {
+pub(super) fn write(saved: &impl Serialize) -> Option<Vec<u8>> {
     let body = serde_json::to_string(saved)
         .inspect_err(|error| tracing::error!(%error, "cannot write the detector's state"))
         .ok()?;
@@ -134,7 +133,7 @@ fn write(saved: &impl Serialize) -> Option<Vec<u8>> {
 }
 
 impl Saved {
-    fn nothing(shared: &Shared) -> Saved {
+    pub(super) fn nothing(shared: &Shared) -> Saved {
         Saved {
             signals: shared.names.clone(),
             interval_ms: shared.options.interval_ms,
@@ -146,132 +145,7 @@ impl Saved {
     }
 }
 
-/// Where the detector stands, without its groups.
-pub(super) fn save_clock(clock: Clock, windows: &[Window], shared: &Shared) -> Option<Vec<u8>> {
-    let (clock, windows) = (Some(clock), windows.to_vec());
-    write(&Saved { clock, windows, ..Saved::nothing(shared) })
-}
-
-/// One group without its model, and what is collected of its frame.
-pub(super) fn save_apart(group: &Group, held: Held, shared: &Shared) -> Option<Vec<u8>> {
-    let model = group.used.as_ref().map(|used| (used.boundaries.clone(), used.since_ms));
-    let before = group.recent.len().saturating_sub(LEVEL_FRAMES);
-    let group = SavedGroup {
-        model: None,
-        boundaries: model,
-        recent: group.recent.iter().skip(before).map(SavedFrame::of).collect(),
-        missing: group.missing,
-        ..save_group(group)
-    };
-    write(&Saved { groups: vec![group], held: Some(held), ..Saved::nothing(shared) })
-}
-
-/// A group's model.
-pub(super) fn save_model(group: &Group) -> Option<Vec<u8>> {
-    write(&group.used.as_ref()?.model)
-}
-
-/// What is read of a detector's parts.
-pub(super) struct Restored {
-    pub clock: Option<Clock>,
-    pub windows: Vec<Window>,
-    pub groups: Vec<(Group, Held)>,
-}
-
-/// Reads parts: the clock's, the groups' and, by the group's part, its model's and its frames'. A group that cannot be used is left out, and the
-/// first reason why is returned beside the rest.
-pub(super) fn restore_parts(
-    parts: &[(String, Vec<u8>)],
-    shared: &Shared,
-    mut make: impl FnMut(&GroupKey) -> Group,
-) -> (Restored, Option<Cause>) {
-    let models: HashMap<&str, &[u8]> = parts
-        .iter()
-        .filter_map(|(name, bytes)| Some((name.strip_prefix(MODEL)?, bytes.as_slice())))
-        .collect();
-    let (mut restored, mut failed) =
-        (Restored { clock: None, windows: Vec::new(), groups: Vec::new() }, None);
-    let mut frames: HashMap<&str, Vec<&[u8]>> = HashMap::new();
-    for (name, bytes) in parts {
-        let group = name.strip_prefix(FRAMES).and_then(|name| name.split_once('/'));
-        if let Some((_, group)) = group {
-            frames.entry(group).or_default().push(bytes);
-        }
-    }
-    for (name, bytes) in parts {
-        let own = match name.strip_prefix(GROUP) {
-            Some(group) => Own {
-                model: models.get(group).copied(),
-                frames: frames.remove(group).unwrap_or_default(),
-            },
-            None if name == CLOCK => Own::default(),
-            None => continue,
-        };
-        if let Err(error) = restore_part(bytes, &own, shared, &mut make, &mut restored) {
-            failed.get_or_insert(error.context(name.clone()));
-        }
-    }
-    (restored, failed)
-}
-
-/// Other parts of a group.
-#[derive(Default)]
-struct Own<'a> {
-    model: Option<&'a [u8]>,
-    frames: Vec<&'a [u8]>,
-}
-
-fn restore_part(
-    bytes: &[u8],
-    own: &Own<'_>,
-    shared: &Shared,
-    make: &mut impl FnMut(&GroupKey) -> Group,
-    restored: &mut Restored,
-) -> Result<(), Cause> {
-    let saved: Saved = read_of(bytes, shared)?;
-    if let Some(clock) = saved.clock {
-        restored.clock = Some(clock);
-        restored.windows = saved.windows;
-    }
-    for mut group in saved.groups {
-        if let Some((boundaries, since_ms)) = group.boundaries.take() {
-            let model: Model = read(own.model.context("its model is missing")?)?;
-            group.model = Some((model, boundaries, since_ms));
-        }
-        let group = restore_group(group, &own.frames, shared, make)?;
-        restored.groups.push((group, Held::default()));
-    }
-    if let (Some(held), Some((_, own))) = (saved.held, restored.groups.last_mut()) {
-        *own = held;
-    }
-    Ok(())
-}
-
-/// A frame; what is missing is null.
-#[derive(Serialize, Deserialize)]
-struct SavedFrame(i64, Vec<Option<f64>>, Option<f64>);
-
-impl SavedFrame {
-    fn of(frame: &Frame) -> SavedFrame {
-        let known = |value: f64| (!value.is_nan()).then_some(value);
-        let values = frame.values.iter().copied().map(known).collect();
-        SavedFrame(frame.time_ms, values, known(frame.score))
-    }
-
-    fn frame(self) -> Frame {
-        let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
-        let SavedFrame(time_ms, values, score) = self;
-        Frame { time_ms, values: values.into_iter().map(or_nan).collect(), score: or_nan(score) }
-    }
-}
-
-/// How the names of parts begin.
-pub(super) const CLOCK: &str = "clock";
-pub(super) const GROUP: &str = "group/";
-pub(super) const MODEL: &str = "model/";
-pub(super) const FRAMES: &str = "frames/";
-
-fn save_group(group: &Group) -> SavedGroup {
+pub(super) fn save_group(group: &Group) -> SavedGroup {
     let (running, due_ms) = match group.training {
         Training::Due { at_ms } => (false, at_ms),
         Training::Running { upto_ms, .. } => (true, upto_ms),
@@ -328,7 +202,7 @@ pub(super) fn restore(
     Ok((groups.collect::<Result<_, _>>()?, saved.windows))
 }
 
-fn read_of(snapshot: &[u8], shared: &Shared) -> Result<Saved, Cause> {
+pub(super) fn read_of(snapshot: &[u8], shared: &Shared) -> Result<Saved, Cause> {
     let saved: Saved = read(snapshot)?;
     if saved.signals != shared.names || saved.interval_ms != shared.options.interval_ms {
         bail!("the state is of other signals or another frame interval");
@@ -336,7 +210,7 @@ fn read_of(snapshot: &[u8], shared: &Shared) -> Result<Saved, Cause> {
     Ok(saved)
 }
 
-fn read<T: DeserializeOwned>(snapshot: &[u8]) -> Result<T, Cause> {
+pub(super) fn read<T: DeserializeOwned>(snapshot: &[u8]) -> Result<T, Cause> {
     let text = std::str::from_utf8(snapshot).context("the state is not text")?;
     let (head, body) = text.split_once('\n').context("the state has no header")?;
     let mut words = head.split(' ');
@@ -349,7 +223,7 @@ fn read<T: DeserializeOwned>(snapshot: &[u8]) -> Result<T, Cause> {
 }
 
 /// `frames`: of its history, in blocks; a training that was under way is begun again with them.
-fn restore_group(
+pub(super) fn restore_group(
     saved: SavedGroup,
     frames: &[&[u8]],
     shared: &Shared,
@@ -390,7 +264,10 @@ fn restore_group(
     group.missing = saved.missing;
     group.recent = saved.recent.into_iter().map(SavedFrame::frame).collect();
     for block in frames {
-        group.take_block(block, shared)?;
+        // Of fewer frames the next model is less sure; the one in use is not touched.
+        if let Err(error) = group.take_block(block, shared) {
+            tracing::warn!(group = %group.owner.place(), "frames that were kept cannot be used: {error:#}");
+        }
     }
     if saved.running {
         group.submit(saved.due_ms, shared);

@@ -5,6 +5,7 @@
 //! Six samples a minute and signal. Prints CPU of frames with and without trainings as shares of one core in real time,
 //! and the memory of the process at the end and at its highest.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ fn options(keys: usize) -> String {
         "preset = \"none\"\ngroup_by = [\"host\"]\nmax_groups = {keys}\nsize = \"compact\"\nseries = \"scores\"\nlevel_frames = 30\nlateness = \"20s\"\n"
     );
     for signal in 0..SIGNALS {
-        text += &format!("[[signals]]\nname = \"s{signal}\"\nmetric = \"app_s{signal}\"\n");
+        let _infallible =
+            writeln!(text, "[[signals]]\nname = \"s{signal}\"\nmetric = \"app_s{signal}\"");
     }
     text
 }
@@ -118,9 +120,9 @@ fn main() -> Result<()> {
         let used = cpu_seconds() - start;
         // A frame in which models were made takes several times as long as the median one.
         if quiet.len() < 5 || used < 3.0 * median(&quiet) {
-            quiet.push(used)
+            quiet.push(used);
         } else {
-            trained.push(used)
+            trained.push(used);
         }
     }
     let share = |seconds: f64| seconds * 100_000.0 / FRAME_MS as f64;

@@ -166,6 +166,7 @@ impl Features {
             owners: Owners::default(),
             started_ms: None,
             now_ms: None,
+            of_a_partition: false,
         };
         Ok(Features { shared, origins: Vec::new() })
     }
@@ -201,6 +202,10 @@ impl Observer for Features {
     fn unseen(&mut self, origin: &str, events: usize) {
         let place = self.origin(&Arc::from(origin));
         self.origins[place].unseen(events as u64);
+    }
+
+    fn of_a_partition(&mut self) {
+        self.shared.of_a_partition = true;
     }
 
     fn snapshot(&self) -> Option<Vec<u8>> {

@@ -86,7 +86,7 @@ impl Features {
         }
         let mut origin = Origin::new(saved.name.into(), &self.shared);
         origin.next = saved.next;
-        origin.start = Start::Resumed(None);
+        origin.start = self.shared.resumed();
         let width = self.shared.grouping.by.len();
         for it in saved.groups {
             if it.values.len() != width || origin.groups.all.len() > self.shared.grouping.max {

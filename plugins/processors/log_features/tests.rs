@@ -383,6 +383,21 @@ fn an_unfinished_window_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_window_of_a_partition_moves_with_it_even_when_the_next_line_is_of_the_next_window() {
+    let (options, web) = ("window = \"10s\"\nlateness = \"2s\"", job("web"));
+    let (mut one, mut rows) = (features(options), Rows::default());
+    let at = |second| request(&web, second, "a", 200);
+    one.of_a_partition();
+    observe(&mut one, &mut rows, &batch("logs", 1, vec![at(1.0), at(11.0), at(12.0)]));
+    let snapshot = one.snapshot().unwrap();
+    let mut two = features(options);
+    two.of_a_partition();
+    two.restore(&snapshot).unwrap();
+    observe(&mut two, &mut rows, &batch("logs", 1, vec![at(23.0), at(33.0)]));
+    assert_eq!(rows.requests(), [(20, 2.0), (30, 1.0)]);
+}
+
+#[test]
 fn windows_of_an_old_snapshot_are_given_up_not_filled_with_zeros() {
     let (options, web) = ("window = \"10s\"\nlateness = \"2s\"", job("web"));
     let (mut one, mut rows) = (features(options), Rows::default());

@@ -37,6 +37,15 @@ pub(super) struct Shared {
     pub(super) method: Role,
     pub(super) started_ms: Option<i64>,
     pub(super) now_ms: Option<i64>,
+    /// A snapshot goes on where it ends: nothing is missing between.
+    pub(super) of_a_partition: bool,
+}
+
+impl Shared {
+    /// Where a group stands with a snapshot.
+    pub(super) fn resumed(&self) -> Start {
+        if self.of_a_partition { Start::Running } else { Start::Resumed(None) }
+    }
 }
 
 /// What is made.

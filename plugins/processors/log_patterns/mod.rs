@@ -170,6 +170,7 @@ impl Patterns {
             method: Role::new(&config.method_field),
             started_ms: None,
             now_ms: None,
+            of_a_partition: false,
         };
         Ok(Patterns { shared, groups: Groups::new(grouping) })
     }
@@ -229,6 +230,10 @@ impl Observer for Patterns {
 
     fn snapshot(&self) -> Option<Vec<u8>> {
         self.save()
+    }
+
+    fn of_a_partition(&mut self) {
+        self.shared.of_a_partition = true;
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), Cause> {

@@ -121,7 +121,7 @@ impl Patterns {
         group.since_ns = saved.since_ns;
         group.last_window = saved.last_window;
         group.next = saved.next;
-        group.start = Start::Resumed(None);
+        group.start = self.shared.resumed();
         if templates <= max {
             group.news = saved.news;
             group.windows = saved.windows;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use sentinel_contract::{Labels, Name};
 
-/// Entries at most.
-const MOST: usize = 16_384;
+/// Entries at most: an aggregator's hosts have a hundred series each. They take memory as they come.
+const MOST: usize = 131_072;
 /// Bytes of all keys at most.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 16 << 20;
 /// A longer key is not remembered.
 const LONGEST: usize = 64 << 10;
 

@@ -20,7 +20,7 @@ fn asking(key: &str, time_ms: i64) -> Asking<'_> {
 
 fn change(key: &str, state: State, time_ms: i64) -> Incident {
     let (key, host, detector) = (key.to_owned(), "box".to_owned(), "host".to_owned());
-    Incident { key, host, detector, state, time_ms, ..Incident::default() }
+    Incident { key, detector, host, state, time_ms, ..Incident::default() }
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Running {
         // What they emit of it is delivered too. They are ended by their input, which keeps what they know.
         let settled = async {
             for one in &keyed {
-                one.settle().await
+                one.settle().await;
             }
         };
         let _late = tokio::time::timeout_at(part(0.5), settled).await;

@@ -32,7 +32,7 @@ fn what_cannot_be_used_is_refused_with_a_reason() {
         ("kinds = []", "kinds: must name at least one of \"web\", \"app\", \"host\""),
         ("kinds = [\"web\", \"web\"]", "kinds: names one twice"),
         ("rate = 10000001", "rate: must be at most 10000000"),
-        ("hosts = 0", "hosts: must be 1 to 1000"),
+        ("hosts = 0", "hosts: must be 1 to 100000"),
         ("kinds = [\"host\"]\nlines = 5", "lines: counts lines of logs, and `kinds` has none"),
         ("anomaly_every = \"10s\"", "anomaly_every: must be 0s, or 1m to 365d"),
         (

@@ -39,6 +39,7 @@ fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> (Arc<Consumer>, 
         heard: Heard::new(Tls::default()),
         rebalances: 0.into(),
         stop: Stop::default(),
+        paused: false.into(),
         committing: ().into(),
     };
     (Arc::new(client.create_with_context(group).unwrap()), counters)

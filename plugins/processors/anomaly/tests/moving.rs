@@ -41,11 +41,9 @@ impl Member {
     }
 
     fn send(&mut self, host: &str, values: &[(&str, f64)], time_ms: i64) {
-        let all = &mut self.rig.series;
-        let mut series = |name: &str| {
-            let make = || Series::new(name, Kind::Gauge, [("host", host), ("job", "nginx")]);
-            Arc::clone(all.entry((name.into(), host.into())).or_insert_with(make))
-        };
+        // Made anew each time, as by an input that has forgotten what it made.
+        let series =
+            |name: &str| Series::new(name, Kind::Gauge, [("host", host), ("job", "nginx")]);
         let metrics: Vec<Metric> = values
             .iter()
             .map(|(name, value)| Metric { series: series(name), time_ms, value: *value })
@@ -76,7 +74,7 @@ impl Member {
         let of = |kind: &str| parts.iter().filter(|(name, _)| name.starts_with(kind)).count();
         assert_eq!((of("clock"), of("group/"), of("model/"), of("frames/")), (1, 2, 2, 2));
         let (now_ms, incidents) = (self.rig.now_ms, std::mem::take(&mut self.rig.incidents));
-        self.rig = rig(); // and with it the series: they are made anew
+        self.rig = rig();
         self.rig.detector.restore_parts(parts).unwrap();
         (self.rig.now_ms, self.rig.incidents) = (now_ms, incidents);
     }
@@ -108,6 +106,15 @@ fn a_move_in_the_middle_of_a_frame_and_of_an_incident_changes_no_score_and_calls
     assert_eq!(notified(&moves.rig), 1, "{:#?}", told(&moves.rig));
     let called = moves.rig.incidents.iter().find(|one| one.state == State::Notified).unwrap();
     assert_eq!((called.host.as_str(), called.group.as_str()), ("a", "nginx"));
+}
+
+#[test]
+fn a_series_that_is_made_again_stays_one() {
+    let mut member = Member::new();
+    for _ in 0..20 {
+        member.frame(|_| ());
+    }
+    assert_eq!(member.rig.detector.collector.held(), 2 * 9);
 }
 
 #[test]

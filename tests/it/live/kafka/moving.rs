@@ -29,11 +29,11 @@ fn config(broker: &Broker, metrics: &str, run: &str, folder: &Path) -> String {
          [[inputs.kafka]]\nbrokers = [{:?}]\ntopics = [\"metrics\"]\nformat = \"influx\"\ngroup = \"{run}\"\n\
          state_topic = \"sentinelops-state\"\n\
          [[outputs.victoriametrics]]\nurl = \"{metrics}\"\n\
-         [[outputs.file]]\npath = {:?}\nfrom = [\"anomaly\"]\n\
+         [[outputs.file]]\npath = \"{}\"\nfrom = [\"anomaly\"]\n\
          [[processors.anomaly]]\npreset = \"none\"\nframe_interval = \"1s\"\nmin_training_frames = 100\nsilence = \"ignore\"\n\
          lateness = \"2s\"\ngroup_by = [\"host\"]\nincidents_per_week = 1000.0\n{}",
         broker.address(),
-        folder.join("told.jsonl"),
+        folder.join("told.jsonl").display(),
         signals.collect::<String>()
     )
 }
