@@ -3,8 +3,8 @@
 //! Called from within `poll`, on the reader's thread. A partition that is to go is drained first: nothing more of it goes out,
 //! what is under way is waited for, and what was acknowledged is committed before another member reads on from there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sentinel_contract::Stop;
@@ -14,9 +14,9 @@ use sentinel_transport::kafka::rdkafka::config::RDKafkaLogLevel;
 use sentinel_transport::kafka::rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext,
 };
-use sentinel_transport::kafka::rdkafka::error::{KafkaError, KafkaResult};
+use sentinel_transport::kafka::rdkafka::error::KafkaError;
 use sentinel_transport::kafka::rdkafka::statistics::Statistics;
-use sentinel_transport::kafka::rdkafka::types::RDKafkaRespErr;
+use sentinel_transport::kafka::rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use sentinel_transport::kafka::rdkafka::{Offset, TopicPartitionList};
 use sentinel_transport::kafka::{Heard, Trouble, heard};
 
@@ -30,6 +30,13 @@ use super::start;
 const KEEP: Duration = Duration::from_secs(2);
 /// How long a broker may take to say where a partition ends.
 const WATERMARKS: Duration = Duration::from_secs(5);
+
+/// What a commit is answered while the group shares out its partitions anew.
+const MOVING: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::IllegalGeneration,
+    RDKafkaErrorCode::RebalanceInProgress,
+    RDKafkaErrorCode::UnknownMemberId,
+];
 
 /// The consumer's context.
 pub(super) struct Group {
@@ -45,8 +52,8 @@ pub(super) struct Group {
     pub(super) stop: Stop,
     /// The partitions are paused.
     pub(super) paused: AtomicBool,
-    /// Commits that are not answered yet.
-    pub(super) committing: AtomicU64,
+    /// Held while a commit is under way: none overtakes another.
+    pub(super) committing: Mutex<()>,
 }
 
 /// The consumer.
@@ -55,6 +62,7 @@ pub(super) type Consumer = BaseConsumer<Group>;
 impl Group {
     fn assign(&self, consumer: &Consumer, partitions: &mut TopicPartitionList) {
         let begun = start::resolve(consumer, partitions, &self.settings, &self.counters);
+        let answered = begun.is_ok();
         if let Err(error) = begun {
             self.complain("start", &format!("cannot ask where to begin: {error:#}"));
         } else {
@@ -71,7 +79,9 @@ impl Group {
             self.mended(&[Trouble::Topic]);
         }
         self.mended(&[Trouble::Group]);
-        self.works();
+        if answered {
+            self.works();
+        }
     }
 
     /// Partitions are ours, and so is what observers know of them. Sets the offset of one whose observers know less than the
@@ -168,7 +178,7 @@ impl Group {
             }
             // First what observers know, then what outputs have taken: who reads on from there finds the first.
             self.keep(is_going, true);
-            self.commit(consumer, is_going, CommitMode::Sync);
+            self.commit(consumer, is_going);
         } else if let Some(keep) = &self.keep {
             for (topic, partition) in &going {
                 keep.runtime.block_on(keep.observers.forget(order(topic, *partition)));
@@ -180,27 +190,28 @@ impl Group {
         }
     }
 
-    /// Tells the group what is acknowledged of these partitions.
-    pub(super) fn commit(
-        &self,
-        consumer: &Consumer,
-        of: impl Fn(&Partition) -> bool,
-        mode: CommitMode,
-    ) {
+    /// Tells the group what is acknowledged of these partitions, and waits for its answer. Whether it knows all of it.
+    pub(super) fn commit(&self, consumer: &Consumer, of: impl Fn(&Partition) -> bool) -> bool {
+        let _one_at_a_time = self.committing.lock();
         let due = self.books.take_due(of);
-        if due.is_empty() {
-            return;
-        }
         let mut offsets = TopicPartitionList::with_capacity(due.len());
         for ((topic, partition), offset) in &due {
             // Fails for an offset that no message can have only.
             let _added = offsets.add_partition_offset(topic, *partition, Offset::Offset(*offset));
         }
-        self.committing.fetch_add(1, Relaxed);
-        let committed = consumer.commit(&offsets, mode);
-        if committed.is_err() || matches!(mode, CommitMode::Sync) {
-            self.commit_callback(committed, &offsets);
+        let committed =
+            if due.is_empty() { Ok(()) } else { consumer.commit(&offsets, CommitMode::Sync) };
+        let Err(error) = committed else {
+            self.counters.clear_note("commit");
+            return true;
+        };
+        for ((topic, partition), _) in &due {
+            self.books.untold(topic, *partition);
         }
+        if !error.rdkafka_error_code().is_some_and(|code| MOVING.contains(&code)) {
+            self.complain("commit", &format!("cannot commit offsets, and tries again: {error}"));
+        }
+        false
     }
 
     /// Observers of a partition of which all was read and delivered may go on to the present: their clock is the partition's, and
@@ -252,6 +263,9 @@ impl Group {
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         heard::log(level, facility, line);
+        if let Some(words) = heard::unreachable(facility, line) {
+            self.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), words);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -291,24 +305,6 @@ impl ConsumerContext for Group {
         let times = self.rebalances.fetch_add(1, Relaxed) + 1;
         self.counters.gauge("rebalances_total", times as f64);
         self.counters.gauge("assigned_partitions", self.books.partitions() as f64);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.committing.fetch_update(Relaxed, Relaxed, |open| open.checked_sub(1)).ok();
-        let refused: Vec<_> =
-            offsets.elements().into_iter().filter(|one| one.error().is_err()).collect();
-        match &result {
-            Ok(()) if refused.is_empty() => self.counters.clear_note("commit"),
-            _ => {
-                let all = offsets.elements();
-                for one in if refused.is_empty() { &all } else { &refused } {
-                    self.books.untold(one.topic(), one.partition());
-                }
-                let why = refused.first().and_then(|one| one.error().err()).or(result.err());
-                let why = why.map_or_else(String::new, |error| error.to_string());
-                self.complain("commit", &format!("cannot commit offsets, and tries again: {why}"));
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! ever committed. A thread reads ([`reader`]), librdkafka calls back ([`group`]), the books say what is acknowledged ([`books`]).
 
 mod books;
+mod commit;
 mod group;
 mod keep;
 mod labels;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::{Batch, Cause, Permit, Stop};
 use sentinel_transport::kafka::rdkafka::Offset;
-use sentinel_transport::kafka::rdkafka::consumer::{CommitMode, Consumer as _};
+use sentinel_transport::kafka::rdkafka::consumer::Consumer as _;
 use sentinel_transport::kafka::rdkafka::error::KafkaError;
 use sentinel_transport::kafka::rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Settings;
 use super::books::Books;
+use super::commit::Commits;
 use super::group::Consumer;
 use super::message::{Maker, Run, cost};
 
@@ -36,8 +37,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What observers know is kept so soon when it could not be when it was due.
 const KEEP_AGAIN: Duration = Duration::from_secs(10);
-/// The last commit is waited for this long.
-const FINISH: Duration = Duration::from_secs(3);
 /// A message larger than a grant waits this long for more memory.
 const GROWTH: Duration = Duration::from_secs(10);
 
@@ -78,7 +77,6 @@ struct State<'c> {
     /// The topic's address, the partition, the rebalances so far, and the assignment that they mean.
     latest: Option<(usize, i32, u64, u64)>,
     paused: bool,
-    committed: Option<Instant>,
     kept: Option<Instant>,
     lost: Lost,
 }
@@ -105,14 +103,15 @@ impl Reader {
     /// Errors: what librdkafka cannot recover from; the input is then started again.
     pub(super) fn run(self) -> Result<(), Cause> {
         let Reader { settings, consumer, mut maker, mut grants, mut rounds, stop, runtime } = self;
-        let consumer = &consumer;
+        let shared = Arc::new(consumer);
+        let consumer = &*shared;
+        let commits = Commits::start(&shared, settings.commit_interval)?;
         let group = Arc::clone(consumer.context());
         let mut state = State::default();
         let mut grant: Option<Grant> = None;
         let mut asked = Instant::now();
         let mut handed_over = false;
         while !stop.finished.is_cancelled() {
-            state.commit(consumer, &settings);
             if stop.reading.is_cancelled() {
                 (rounds, grant) = (None, None); // the lane ends when nobody can send any more
                 if !handed_over && group.books.are_settled() {
@@ -157,7 +156,7 @@ impl Reader {
         if !handed_over {
             group.keep(|_| true, true);
         }
-        finish(consumer);
+        commits.finish(consumer);
         group.books.revoke(|_| true); // nothing is waited for when the consumer leaves its group
         Ok(())
     }
@@ -280,24 +279,6 @@ impl<'c> State<'c> {
             let again = settings.state_interval.saturating_sub(KEEP_AGAIN);
             self.kept = if kept { Some(now) } else { now.checked_sub(again).or(Some(now)) };
         }
-    }
-
-    fn commit(&mut self, consumer: &Consumer, settings: &Settings) {
-        let now = Instant::now();
-        if self.committed.is_none_or(|last| now - last >= settings.commit_interval) {
-            self.committed = Some(now);
-            consumer.context().commit(consumer, |_| true, CommitMode::Async);
-        }
-    }
-}
-
-/// Commits for the last time. Not by a call that waits: with a broker that is down it would wait for a session's time.
-fn finish(consumer: &Consumer) {
-    let group = consumer.context();
-    let until = Instant::now() + FINISH;
-    group.commit(consumer, |_| true, CommitMode::Async);
-    while group.committing.load(Relaxed) > 0 && Instant::now() < until {
-        drop(consumer.poll(STEP)); // the answer is an event; messages are another member's from now on
     }
 }
 

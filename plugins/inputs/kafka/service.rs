@@ -128,7 +128,7 @@ impl Kafka {
             rebalances: 0.into(),
             stop: stop.clone(),
             paused: false.into(),
-            committing: 0.into(),
+            committing: ().into(),
         };
         let mut client = settings.client.clone();
         for (name, value) in [

@@ -213,6 +213,14 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
+/// The words of a line of its log that says that a broker cannot be reached. They come as an error too, but only by a call
+/// that takes events, and while partitions are given or taken nobody makes one.
+pub fn unreachable<'l>(facility: &str, line: &'l str) -> Option<&'l str> {
+    let is_it = facility == "FAIL"
+        && ["Connect to ", "Failed to resolve "].iter().any(|words| line.contains(words));
+    is_it.then(|| line.split_once("]: ").map_or(line, |(_thread, words)| words))
+}
+
 /// Which broker it is about: `ssl://127.0.0.1:9093: SSL handshake failed: ...`.
 fn before_colon(reason: &str) -> &str {
     reason.split_once(": ").map_or(reason, |(broker, _)| broker)

@@ -14,7 +14,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 use sentinel_contract::units::Secret;
 
-use super::{HAS_TLS, Heard, KafkaOptions, Mechanism, Refused, Sasl, Security, Template, Trouble};
+use super::{
+    HAS_TLS, Heard, KafkaOptions, Mechanism, Refused, Sasl, Security, Template, Trouble, heard,
+};
 use crate::tls::{Tls, Verify};
 
 fn options() -> KafkaOptions {
@@ -241,4 +243,16 @@ fn a_compressed_batch_says_how_large_it_is() {
         drop(consumer.poll(Duration::from_millis(50)));
     }
     assert_eq!(read.guessed_again.load(Relaxed), 0);
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_heard_of_by_the_log_too() {
+    let line = "[thrd:a:9092/bootstrap]: a:9092/bootstrap: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in state CONNECT)";
+    let words = heard::unreachable("FAIL", line).unwrap();
+    assert!(words.starts_with("a:9092/bootstrap: Connect to ipv4#1.2.3.4:9092 failed"), "{words}");
+    let line = "[thrd:b:9092/bootstrap]: b:9092/bootstrap: Failed to resolve 'b:9092': Name or service not known";
+    assert!(heard::unreachable("FAIL", line).is_some());
+    let refused = "[thrd:ssl://a:9093/bootstrap]: ssl://a:9093/bootstrap: SSL handshake failed: certificate verify failed";
+    assert_eq!(heard::unreachable("FAIL", refused), None); // another kind of trouble, which a session that runs does not get into
+    assert_eq!(heard::unreachable("CONNECT", "[thrd:main]: Connect to 1 broker"), None);
 }

@@ -133,7 +133,12 @@ impl Fleet {
             if !committed.is_empty() && both.all(|(is, end)| is.1.max(0) == end.1) {
                 return;
             }
-            assert!(Instant::now() < until, "{committed:?} of {ends:?} is committed");
+            if Instant::now() > until {
+                for (name, agent) in &self.members {
+                    eprintln!("{name}: {:#}", agent.status()["plugins"]);
+                }
+                panic!("{committed:?} of {ends:?} is committed");
+            }
             pause(0.2);
         }
     }
