@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sentinel_contract::Stop;
 use sentinel_contract::telemetry::Counters;
@@ -28,6 +28,8 @@ use super::start;
 
 /// How long what went out is waited for when what observers know is kept in between.
 const KEEP: Duration = Duration::from_secs(2);
+/// Who is told to stop waits no longer for what is under way: the time until it must have ended is for more than that.
+const STOPPING: Duration = Duration::from_secs(3);
 /// How long a broker may take to say where a partition ends.
 const WATERMARKS: Duration = Duration::from_secs(5);
 
@@ -172,7 +174,11 @@ impl Group {
         };
         // Of partitions that were lost (we were taken for dead) another member reads already: it is too late to wait.
         if !consumer.assignment_lost() {
-            let stop = || self.stop.finished.is_cancelled();
+            let begun = Instant::now();
+            let stop = || {
+                let stopping = self.stop.reading.is_cancelled() && begun.elapsed() > STOPPING;
+                stopping || self.stop.finished.is_cancelled()
+            };
             if !self.books.drain(is_going, self.settings.drain_timeout, stop) {
                 self.counters.count("drain_timed_out", going.len() as u64);
             }
