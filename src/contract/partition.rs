@@ -60,7 +60,7 @@ pub enum Turn {
         /// Which.
         order: u64,
     },
-    /// All that was written to it until this time has been read and delivered.
+    /// All that was written to it until this time has been read and delivered: its observers' clock goes on.
     Reached {
         /// Which.
         order: u64,

@@ -1,7 +1,7 @@
 //! Observers that are kept one a partition of an input ([`sentinel_contract::partition`]): one set of them for each partition
 //! that is ours, begun and ended as the input says, each observer on a task of its own.
 //!
-//! Their clock is the partition's: how far its messages have come, or the time itself when the input says that there are no
+//! Their clock is the partition's: how far its messages have come, and it goes on with ours when the input says that there are no
 //! more. So a consumer that stands still (its outputs are down, it was away) calls nobody for a silence that is its own, and
 //! one that reads what has piled up judges it as it would have been judged in time.
 
@@ -13,6 +13,7 @@ use sentinel_contract::partition::Turn;
 use sentinel_contract::{Batch, Observer, Part};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::now_ms;
 use crate::commands::{Commands, Request};
 use crate::limit::Limits;
 use crate::observer::{Anew, Build, Core, INBOX};
@@ -108,7 +109,7 @@ impl Sets {
                 }
                 Turn::Reached { order, now_ms } => {
                     for inbox in self.of(order) {
-                        let _busy = inbox.try_send(Seen::Reached(now_ms)); // another follows
+                        let _busy = inbox.try_send(Seen::Calm(now_ms)); // another follows
                     }
                 }
             }
@@ -150,6 +151,7 @@ impl Sets {
                 commands,
                 known: HashMap::new(),
                 reached_ms: i64::MIN,
+                spoke: None,
                 to_tell: None,
             };
             tokio::spawn(one.run(parts));
@@ -195,8 +197,10 @@ struct One {
     known: HashMap<String, u64>,
     /// How far the partition has come, as far as those below know.
     reached_ms: i64,
-    /// The same, once what it made of it is routed.
+    /// How far it is to be told to those below, once what it made of it is routed.
     to_tell: Option<i64>,
+    /// The time of the last message, and when it was seen.
+    spoke: Option<(i64, i64)>,
 }
 
 impl One {
@@ -210,6 +214,7 @@ impl One {
                 seen = self.seen.recv() => match seen {
                     Some(Seen::Batch(batch)) => self.observe(&batch),
                     Some(Seen::Reached(now_ms)) => self.reach(now_ms),
+                    Some(Seen::Calm(at_ms)) => self.calm(at_ms),
                     Some(Seen::Unsaved) => {
                         self.known.values_mut().for_each(|version| *version = 0);
                         Ok(())
@@ -249,7 +254,18 @@ impl One {
 
     fn observe(&mut self, batch: &Batch) -> Result<(), Anew> {
         self.core.observe(batch)?;
-        batch.reached_ms.map_or(Ok(()), |reached_ms| self.reach(reached_ms))
+        let Some(reached_ms) = batch.reached_ms else { return Ok(()) };
+        self.spoke = Some((reached_ms, now_ms()));
+        self.reach(reached_ms)
+    }
+
+    /// Nothing came since the last message: its partition's clock has gone on as long as ours. Not further: what comes next may be
+    /// as old as that was, from hosts that send what has piled up with them.
+    fn calm(&mut self, at_ms: i64) -> Result<(), Anew> {
+        match self.spoke {
+            Some((reached_ms, seen_ms)) => self.reach(reached_ms + (at_ms - seen_ms).max(0)),
+            None => Ok(()),
+        }
     }
 
     fn reach(&mut self, now_ms: i64) -> Result<(), Anew> {

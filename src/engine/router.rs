@@ -51,6 +51,8 @@ pub(crate) enum Seen {
     Batch(Arc<Batch>),
     /// The partition has come so far: milliseconds since 1970 UTC.
     Reached(i64),
+    /// At this time there were no more messages than were shown.
+    Calm(i64),
     /// Give what changed since this was last asked; with `last`, and end.
     Save {
         /// Where it goes.

@@ -127,6 +127,11 @@ impl Collector {
         self.of_a_partition = true;
     }
 
+    /// What comes now was there at this time: how far it lags is measured from then.
+    pub(super) fn reached(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(Some(now_ms));
+    }
+
     /// Where it stands, for another that is to go on from there.
     pub(super) fn clock(&self) -> Clock {
         Clock {

@@ -225,6 +225,9 @@ impl Observer for Anomaly {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
         match &batch.events {
             Events::Metrics(metrics) => {
+                if let Some(reached_ms) = batch.reached_ms.filter(|_| self.of_a_partition) {
+                    self.collector.reached(reached_ms);
+                }
                 let frames = self.collector.observe(&batch.origin, metrics);
                 self.closed(frames, emit);
             }

@@ -183,6 +183,10 @@ impl Features {
 impl Observer for Features {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
         let Events::Logs(logs) = &batch.events else { return };
+        if self.shared.of_a_partition {
+            // Heard now, as the partition counts: what it brings may be older, and is not idle.
+            self.shared.now_ms = self.shared.now_ms.max(batch.reached_ms);
+        }
         let mut out = Out::default();
         let place = self.origin(&batch.origin);
         self.origins[place].take(batch.source, logs, &mut self.shared, &mut out);

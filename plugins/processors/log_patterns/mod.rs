@@ -184,6 +184,10 @@ fn emit_all(out: Out, emit: &mut Emit) {
 impl Observer for Patterns {
     fn observe(&mut self, batch: &Batch, emit: &mut Emit) {
         let Events::Logs(logs) = &batch.events else { return };
+        if self.shared.of_a_partition {
+            // Heard now, as the partition counts: what it brings may be older, and is not idle.
+            self.shared.now_ms = self.shared.now_ms.max(batch.reached_ms);
+        }
         let (shared, groups) = (&mut self.shared, &mut self.groups);
         let source = FixedState::default().hash_one(&*batch.origin) ^ batch.source;
         let mut out = Out::default();
