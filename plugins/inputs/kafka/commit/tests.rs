@@ -72,15 +72,18 @@ fn what_a_group_did_not_take_it_is_told_again_without_another_message() {
     assert!(counters.notes().is_empty(), "{:?}", counters.notes());
 }
 
+/// The next three commits are refused: the group makes up its mind.
+fn partitions_move(cluster: &MockCluster<'_, DefaultProducerContext>) {
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 3];
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &refusals);
+}
+
 #[test]
 fn the_thread_tries_until_the_group_knows() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("logs", 1, 1).unwrap();
     let (consumer, _counters) = member(&cluster);
-    cluster.request_errors(
-        RDKafkaApiKey::OffsetCommit,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 3],
-    );
+    partitions_move(&cluster);
     let commits = Commits::start(&consumer, Duration::from_millis(50)).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     while committed(&consumer) != Offset::Offset(5) {
@@ -95,10 +98,7 @@ fn the_last_commit_is_tried_again_while_partitions_move() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("logs", 1, 1).unwrap();
     let (consumer, _counters) = member(&cluster);
-    cluster.request_errors(
-        RDKafkaApiKey::OffsetCommit,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 3],
-    );
+    partitions_move(&cluster);
     let commits = Commits::start(&consumer, Duration::from_secs(60)).unwrap();
     commits.finish(&consumer);
     assert_eq!(committed(&consumer), Offset::Offset(5));
