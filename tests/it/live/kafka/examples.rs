@@ -92,8 +92,7 @@ fn the_shipped_edge_and_aggregator_bring_a_log_through_kafka_with_all_that_is_ma
     );
     assert!(usual < 0.01 && (0.35..0.45).contains(&worst), "{usual} to {worst}");
 
-    let score =
-        "anomaly_score{scheduler_alias=\"web\",for=\"all\",model_alias=\"overall\",job=\"nginx\"}";
+    let score = "anomaly_score{scheduler_alias=\"web\",for=\"all\",model_alias=\"overall\",host=\"edge-1\",job=\"nginx\"}";
     until("the score", PATIENCE, || hour(score, "max_over_time") > 1.0);
     let incidents = || -> Vec<Value> {
         let lines = loki_lines(&loki, "{kind=\"incident\",detector=\"web\"}");
