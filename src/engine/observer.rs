@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub origin: Arc<str>,
     /// In the order of what it emits; of a partition that partition's number.
     pub order: u64,
+    /// Of a partition: how far that has come. Those below measure by it how old what is emitted is.
+    pub reached_ms: Option<i64>,
     /// Its counters.
     pub state: Arc<Plugin>,
     /// How many series it may emit.
@@ -111,7 +113,11 @@ impl Core {
                 self.changed = true;
             }
             self.state.counters.delivered.fetch_add(events.len() as u64, Relaxed);
-            let batch = Batch { order: self.order, ..Batch::new(Arc::clone(&self.origin), events) };
+            let batch = Batch {
+                order: self.order,
+                reached_ms: self.reached_ms,
+                ..Batch::new(Arc::clone(&self.origin), events)
+            };
             self.made.push(batch);
         }
         Ok(value)

@@ -135,6 +135,7 @@ impl Sets {
                 rebuild: Arc::clone(&keyed.build),
                 origin: Arc::clone(&keyed.alias),
                 order,
+                reached_ms: None,
                 state: Arc::clone(&keyed.state),
                 limits: (keyed.limits)(),
                 router: keyed.router(),
@@ -253,6 +254,7 @@ impl One {
     }
 
     fn observe(&mut self, batch: &Batch) -> Result<(), Anew> {
+        self.core.reached_ms = self.core.reached_ms.max(batch.reached_ms);
         self.core.observe(batch)?;
         let Some(reached_ms) = batch.reached_ms else { return Ok(()) };
         self.spoke = Some((reached_ms, now_ms()));
@@ -273,6 +275,7 @@ impl One {
             return Ok(());
         }
         self.reached_ms = now_ms;
+        self.core.reached_ms = self.core.reached_ms.max(Some(now_ms));
         self.core.call(|observer, emit| observer.tick(now_ms, emit))?;
         self.to_tell = Some(now_ms);
         Ok(())

@@ -164,6 +164,7 @@ impl Running {
             rebuild: Arc::new(move || build_observer(&again, index, &shared)),
             origin: Arc::clone(&spec.alias),
             order: 0,
+            reached_ms: None,
             state: Arc::clone(&state),
             limits: spec.common.limits(&tags),
             router,

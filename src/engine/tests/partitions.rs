@@ -91,7 +91,13 @@ impl Observer for DoSum {
                 let number = |log: &Log| String::from_utf8_lossy(&log.body).parse::<f64>().unwrap();
                 self.1 += logs.iter().map(number).sum::<f64>();
             }
-            Events::Metrics(metrics) => self.1 += metrics.iter().map(|one| one.value).sum::<f64>(),
+            Events::Metrics(metrics) => {
+                assert!(
+                    batch.reached_ms.is_some(),
+                    "what one above emits tells its partition's time"
+                );
+                self.1 += metrics.iter().map(|one| one.value).sum::<f64>();
+            }
             Events::Incidents(_) | Events::Evidence(_) => (),
         }
         let value = self.1 - before;

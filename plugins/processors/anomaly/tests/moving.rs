@@ -109,6 +109,23 @@ fn a_move_in_the_middle_of_a_frame_and_of_an_incident_changes_no_score_and_calls
 }
 
 #[test]
+fn what_a_host_sends_late_is_not_late_when_the_clock_leaps_between_two_messages() {
+    let mut detector = rig().detector;
+    for frame in 0..40_i64 {
+        // Half an hour old, and each message twelve seconds after the one before; a frame waits for five.
+        let (reached_ms, time_ms) = (START_MS + frame * 12_000, START_MS + (frame - 180) * 10_000);
+        let series = Series::new("log_requests", Kind::Gauge, [("host", "a"), ("job", "nginx")]);
+        let metrics = vec![Metric { series, time_ms, value: 1.0 }];
+        let mut batch = Batch::new("features".into(), Events::Metrics(metrics));
+        batch.reached_ms = Some(reached_ms);
+        let mut emit = Emit::default();
+        detector.observe(&batch, &mut emit);
+        detector.tick(reached_ms, &mut emit);
+    }
+    assert_eq!(detector.collector.counts.get("late"), None);
+}
+
+#[test]
 fn a_series_that_is_made_again_stays_one() {
     let mut member = Member::new();
     for _ in 0..20 {
