@@ -57,6 +57,17 @@ impl Bounds {
     /// Everything is new.
     pub(super) const NONE: Bounds = Bounds { delivered: i64::MIN, observed: None };
 
+    /// The partition ends at `end`. What is said to lie beyond it was of another log, and all that comes of this one is new to who
+    /// had that. Whether that is so.
+    pub(super) fn end_at(&mut self, end: i64) -> bool {
+        let is_other = self.delivered.max(self.observed.unwrap_or(i64::MIN)) > end;
+        if is_other {
+            self.delivered = if self.delivered > end { i64::MIN } else { self.delivered };
+            self.observed = self.observed.map(|_| self.delivered);
+        }
+        is_other
+    }
+
     /// Who is to see a message.
     pub(super) fn audience(&self, offset: i64) -> Audience {
         if self.observed.is_some_and(|observed| offset < observed) {

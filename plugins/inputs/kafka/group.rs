@@ -111,30 +111,27 @@ impl Group {
         }
         let known = known.unwrap_or_else(|_| vec![None; elements.len()]);
         for ((partition, begin), known) in elements.into_iter().zip(known) {
-            let mut begin = match begin {
+            let delivered = match begin {
                 Offset::Offset(offset) => offset,
                 _ => i64::MIN, // at the oldest message: nothing was taken
             };
-            let mut observed = known.unwrap_or(begin);
-            let end = consumer.fetch_watermarks(&partition.0, partition.1, WATERMARKS);
-            if let Ok((_, end)) = end
-                && observed.max(begin) > end
+            let mut bounds = Bounds { delivered, observed: Some(known.unwrap_or(delivered)) };
+            let (topic, id) = (&partition.0, partition.1);
+            if let Ok((_, end)) = consumer.fetch_watermarks(topic, id, WATERMARKS)
+                && bounds.end_at(end)
             {
-                let (topic, id) = (&partition.0, partition.1);
                 tracing::warn!(
                     "{topic}/{id} ends at {end}, before what was read of it: it was made anew, or has lost messages"
                 );
-                // All that comes is new to everybody.
-                (begin, observed) = (if begin > end { i64::MIN } else { begin }, begin.min(end));
             }
-            if observed < begin {
+            let observed = bounds.observed.unwrap_or(delivered);
+            if observed < bounds.delivered {
                 // What the broker has deleted meanwhile it leaves out.
-                let (topic, id) = (&partition.0, partition.1);
                 let set =
                     partitions.set_partition_offset(topic, id, Offset::Offset(observed.max(0)));
                 set.unwrap_or_else(|error| self.complain("state", &error.to_string()));
             }
-            self.books.assign(partition, Bounds { delivered: begin, observed: Some(observed) });
+            self.books.assign(partition, bounds);
         }
     }
 

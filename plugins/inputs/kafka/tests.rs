@@ -132,6 +132,18 @@ async fn outputs_and_observers_are_shown_what_each_does_not_have() {
     assert_eq!(Bounds::NONE.audience(0), All);
 }
 
+#[test]
+fn what_lies_beyond_the_end_of_a_partition_was_of_another_log() {
+    let after = |delivered, observed, end| {
+        let mut bounds = Bounds { delivered, observed: Some(observed) };
+        (bounds.end_at(end), bounds.delivered, bounds.observed.unwrap())
+    };
+    assert_eq!(after(10, 12, 12), (false, 10, 12));
+    assert_eq!(after(10, 900, 12), (true, 10, 10), "made anew, and read from 10 on since");
+    assert_eq!(after(i64::MIN, 900, 12), (true, i64::MIN, i64::MIN), "made anew");
+    assert_eq!(after(900, 900, 12), (true, i64::MIN, i64::MIN), "cut off: read from its beginning");
+}
+
 #[tokio::test]
 async fn what_is_read_again_for_observers_moves_no_offset_back() {
     let (books, mut maker) = (Arc::new(Books::default()), maker(&[]));
