@@ -58,7 +58,7 @@ pub use evidence::Evidence;
 pub use incident::Incident;
 pub use input::{Collector, Emitter, Gather, Input, Now, Service, Stop};
 pub use level::Level;
-pub use memory::{Memory, Permit};
+pub use memory::{Memory, Permit, Wanted};
 pub use output::{Output, Piece, WriteError};
 pub use partition::{Observers, Part};
 pub use plugin::{Cause, ConfigError, Entry, Plugin};

@@ -76,6 +76,33 @@ async fn memory_waits_until_a_permit_is_given_back() {
     assert_eq!(memory.acquire(1000).await.bytes(), 100, "more than there is, is all there is");
 }
 
+#[tokio::test(start_paused = true)]
+async fn memory_tells_whether_somebody_waits_for_it() {
+    let memory = crate::Memory::new(100);
+    let wanted = memory.wanted();
+    let held = memory.acquire(80).await;
+    assert!(!wanted.is_now(), "there was enough");
+    let hears = tokio::spawn({
+        let wanted = wanted.clone();
+        async move { wanted.comes().await }
+    });
+    tokio::task::yield_now().await;
+    let waits = tokio::spawn({
+        let memory = memory.clone();
+        async move { memory.acquire(30).await.bytes() }
+    });
+    hears.await.unwrap();
+    assert!(wanted.is_now());
+    drop(held);
+    assert_eq!(waits.await.unwrap(), 30);
+    assert!(!wanted.is_now());
+    let given_up = tokio::time::timeout(Duration::from_secs(1), memory.acquire(101)).await;
+    assert_eq!(given_up.unwrap().bytes(), 100);
+    let _all = memory.acquire(100).await;
+    let given_up = tokio::time::timeout(Duration::from_secs(1), memory.acquire(1)).await;
+    assert!(given_up.is_err() && !wanted.is_now(), "who gave up waits no more");
+}
+
 #[test]
 fn durations_and_sizes_have_units() {
     assert_eq!("1h30m".parse(), Ok(Period(Duration::from_secs(5400))));

@@ -1,10 +1,11 @@
 //! A lane: the ordered way of one input's batches through the transforms to the router.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sentinel_contract::{Batch, Cause, Events, Fate, Field, Fields, Piece, Transform};
+use sentinel_contract::{Batch, Cause, Events, Fate, Field, Fields, Piece, Transform, Wanted};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +19,8 @@ use crate::telemetry::{Condition, Plugin};
 /// A stopped input is silent for this long: its lane is drained.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// How often memory for parsed fields is asked for again.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked whether memory for parsed fields is still to come.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A transform of this lane.
 pub(crate) struct Stage {
@@ -47,6 +48,8 @@ pub(crate) struct Lane {
     pub router: Router,
     /// Where a batch goes that panics a transform twice.
     pub dead_letters: Arc<DeadLetters>,
+    /// For the outputs to hear that it waits for memory.
+    pub wanted: Wanted,
     /// Cancelled when the input reads no more.
     pub reading: CancellationToken,
     /// Another filter and other transforms, by a reload.
@@ -155,8 +158,16 @@ impl Lane {
         if bytes == 0 {
             return;
         }
-        while !permit.try_grow(bytes) && !self.router.is_idle() && !self.reading.is_cancelled() {
-            tokio::time::sleep(ASK_AGAIN).await;
+        if permit.try_grow(bytes) {
+            return;
+        }
+        let _waiter = self.wanted.waiter();
+        let mut grown = pin!(permit.grow(bytes));
+        while !self.router.is_idle() && !self.reading.is_cancelled() {
+            tokio::select! {
+                () = &mut grown => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
         }
     }
 }

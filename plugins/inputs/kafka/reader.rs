@@ -1,8 +1,8 @@
 //! The thread that reads: librdkafka wants to be asked again and again, from one place, by calls that block.
 //!
-//! It asks for messages only while it holds a grant of memory; each round of messages that were there becomes batches, one of
-//! each partition. Without a grant for a while it pauses the partitions and goes on asking, for events alone: so the
-//! member stays in its group however long the outputs take.
+//! When a message is there it asks for a grant of memory; the round of messages that fit into it becomes batches, one of each
+//! partition. Without a grant for a while it pauses the partitions and goes on asking, for events alone: so the member
+//! stays in its group however long the outputs take. A topic that is idle holds no grant, which others may need.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,6 +57,7 @@ pub(super) struct Reader {
     pub(super) settings: Arc<Settings>,
     pub(super) consumer: Consumer,
     pub(super) maker: Maker,
+    pub(super) asks: mpsc::Sender<()>,
     pub(super) grants: mpsc::Receiver<Grant>,
     pub(super) rounds: Option<mpsc::Sender<Round>>,
     pub(super) stop: Stop,
@@ -102,18 +103,19 @@ impl Reader {
     ///
     /// Errors: what librdkafka cannot recover from; the input is then started again.
     pub(super) fn run(self) -> Result<(), Cause> {
-        let Reader { settings, consumer, mut maker, mut grants, mut rounds, stop, runtime } = self;
+        let Reader { settings, consumer, mut maker, asks, mut grants, mut rounds, stop, runtime } =
+            self;
         let shared = Arc::new(consumer);
         let consumer = &*shared;
         let commits = Commits::start(&shared, settings.commit_interval)?;
         let group = Arc::clone(consumer.context());
         let mut state = State::default();
-        let mut grant: Option<Grant> = None;
-        let mut asked = Instant::now();
+        let mut awaits_grant = false;
+        let mut polled = Instant::now();
         let mut handed_over = false;
         while !stop.finished.is_cancelled() {
             if stop.reading.is_cancelled() {
-                (rounds, grant) = (None, None); // the lane ends when nobody can send any more
+                rounds = None; // the lane ends when nobody can send any more
                 if !handed_over && group.books.are_settled() {
                     handed_over = group.keep(|_| true, true); // while outputs flush what is left
                 }
@@ -127,28 +129,36 @@ impl Reader {
                 continue;
             }
             let Some(sink) = &rounds else { break };
-            if grant.is_none() {
-                let step = if state.paused { Duration::ZERO } else { STEP };
-                let wait = async { tokio::time::timeout(step, grants.recv()).await };
-                grant = runtime.block_on(wait).ok().flatten();
+            if !awaits_grant {
+                if state.aside.is_empty() {
+                    state.resume(consumer)?;
+                    let first = state.poll(consumer, IDLE)?;
+                    polled = Instant::now();
+                    let Some(first) = first else { continue };
+                    state.aside.push_back(first);
+                }
+                awaits_grant = asks.try_send(()).is_ok();
             }
-            let Some(mut held) = grant.take() else {
-                if asked.elapsed() > STALLED {
+            let step = if state.paused { Duration::ZERO } else { STEP };
+            let wait = async { tokio::time::timeout(step, grants.recv()).await };
+            let Some(mut grant) = runtime.block_on(wait).ok().flatten() else {
+                if polled.elapsed() > STALLED {
                     state.serve(consumer, STEP)?;
                 }
                 continue;
             };
-            asked = Instant::now();
             state.resume(consumer)?;
-            let messages = state.round(consumer, held.permit.bytes())?;
+            let messages = state.round(consumer, grant.permit.bytes())?;
+            polled = Instant::now();
+            // The next grant may come while this round is made into batches.
+            awaits_grant = !state.aside.is_empty() && asks.try_send(()).is_ok();
             if messages.is_empty() {
-                grant = Some(held);
-                continue;
+                continue; // what was there is another member's by now
             }
             let bytes = messages.iter().map(|held| cost(&held.message)).sum();
-            charge(&mut held.permit, bytes, &group.counters);
-            let batches = batches(&mut maker, messages, held.permit, &group.books);
-            let round = Round { batches, _turn: held.turn };
+            charge(&mut grant.permit, bytes, &group.counters);
+            let batches = batches(&mut maker, messages, grant.permit, &group.books);
+            let round = Round { batches, _turn: grant.turn };
             if sink.try_send(round).is_err() && !stop.reading.is_cancelled() {
                 anyhow::bail!("the lane does not take messages any more");
             }

@@ -1,8 +1,9 @@
 //! The asynchronous half: grants memory to the reader's thread, and passes on what it read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sentinel_contract::{Cause, Emitter, Labels, Service, Stop};
+use sentinel_contract::{Cause, Emitter, Labels, Permit, Service, Stop};
 use sentinel_transport::kafka::Heard;
 use sentinel_transport::kafka::rdkafka::consumer::Consumer as _;
 use tokio::runtime::Handle;
@@ -21,6 +22,10 @@ use super::store::Topic;
 
 /// Rounds that are granted or on their way to the lane at once.
 const ROUNDS: usize = 3;
+
+/// How often, and how many times, it is looked whether memory for what is fetched ahead is free.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: usize = 10;
 
 /// How memory is shared: what librdkafka holds of messages that nobody has asked for yet (its queue, and one answer of a broker on
 /// its way into it), and what a round takes.
@@ -41,6 +46,38 @@ impl Shares {
     }
 }
 
+/// What librdkafka may hold of messages before we ask for them, and the memory for it, which it has for as long as the input
+/// runs. A share that is not free after a moment (other such inputs have theirs) is tried with half as much: nobody waits for it
+/// in the row of those who read, who would get nothing as long as it lacks a byte.
+pub(super) async fn room(out: &Emitter) -> (Shares, Option<Permit>) {
+    let mut budget = out.budget();
+    for _half in 0..4 {
+        let shares = Shares::of(budget);
+        let fetched = (shares.queued + shares.fetch).min(out.budget() / 2);
+        for _look in 0..LOOKS {
+            // What is fetched ahead is of no use without room to read it.
+            if let Some(mut permit) = out.try_reserve(fetched + ROUNDS * shares.round) {
+                permit.shrink(fetched);
+                return (shares, Some(permit));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        budget /= 2;
+    }
+    tracing::warn!(
+        "there is no memory for what is fetched ahead: it is not counted (raise agent.memory)"
+    );
+    out.counters.count("uncharged", 1);
+    (Shares::of(budget), None)
+}
+
+/// Between the reader's thread and us: it asks for memory, is granted some, and sends what it read.
+struct Ways {
+    asks: mpsc::Sender<()>,
+    grants: mpsc::Receiver<Grant>,
+    rounds: mpsc::Sender<Round>,
+}
+
 /// The input.
 pub(super) struct Kafka {
     pub(super) settings: Arc<Settings>,
@@ -50,26 +87,26 @@ pub(super) struct Kafka {
 #[async_trait::async_trait]
 impl Service for Kafka {
     async fn run(self: Box<Self>, out: Emitter, stop: Stop) -> Result<(), Cause> {
-        // What librdkafka holds of messages before we ask for them, for as long as it may.
-        let shares = Shares::of(out.budget());
-        let fetched = (shares.queued + shares.fetch).min(out.budget() / 2);
-        let _fetched = tokio::select! {
-            permit = out.reserve(fetched) => permit,
+        let (shares, _fetched) = tokio::select! {
+            room = room(&out) => room,
             () = stop.reading.cancelled() => return Ok(()),
         };
-        let (grants, granted) = mpsc::channel(ROUNDS);
+        let (asks, mut asked) = mpsc::channel(1);
+        let (grants, granted) = mpsc::channel(1);
         let (rounds, mut read) = mpsc::channel::<Round>(ROUNDS);
-        let reader = self.reader(&out, &shares, (granted, rounds), stop.clone())?;
+        let reader =
+            self.reader(&out, &shares, Ways { asks, grants: granted, rounds }, stop.clone())?;
         let mut thread = tokio::task::spawn_blocking(move || reader.run());
         let feed = async {
             let turns = Arc::new(Semaphore::new(ROUNDS));
-            loop {
+            while let Some(()) = asked.recv().await {
                 let turn = Arc::clone(&turns).acquire_owned().await?;
                 let permit = out.reserve(shares.round).await;
                 if grants.send(Grant { permit, turn }).await.is_err() {
-                    return Ok::<(), Cause>(());
+                    break;
                 }
             }
+            Ok::<(), Cause>(())
         };
         let pass = async {
             while let Some(round) = read.recv().await {
@@ -106,7 +143,7 @@ impl Kafka {
         &self,
         out: &Emitter,
         shares: &Shares,
-        (grants, rounds): (mpsc::Receiver<Grant>, mpsc::Sender<Round>),
+        ways: Ways,
         stop: Stop,
     ) -> Result<Reader, Cause> {
         let settings = Arc::clone(&self.settings);
@@ -148,7 +185,8 @@ impl Kafka {
         let labeller = Labeller::new(&self.tags, labels, settings.fields.clone());
         let decoder = Decoder::new(settings.format);
         let maker = Maker { origin: Arc::clone(&out.origin), labeller, decoder, counters };
+        let Ways { asks, grants, rounds } = ways;
         let (rounds, runtime) = (Some(rounds), Handle::current());
-        Ok(Reader { settings, consumer, maker, grants, rounds, stop, runtime })
+        Ok(Reader { settings, consumer, maker, asks, grants, rounds, stop, runtime })
     }
 }

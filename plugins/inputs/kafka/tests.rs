@@ -7,8 +7,8 @@ use std::time::Duration;
 use sentinel_contract::telemetry::Counters;
 use sentinel_contract::units::Period;
 use sentinel_contract::{
-    Audience, Batch, ConfigError, Events, Fate, Fields, Labels, Log, Memory, Permit, Plugin as _,
-    Value,
+    Audience, Batch, ConfigError, Emitter, Events, Fate, Fields, Labels, Log, Memory, Permit,
+    Plugin as _, Value,
 };
 use sentinel_transport::kafka::rdkafka::Timestamp;
 use sentinel_transport::kafka::rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
@@ -18,7 +18,7 @@ use super::labels::Labeller;
 use super::message::{Maker, Run};
 use super::payload::Decoder;
 use super::reader::Lost;
-use super::service::Shares;
+use super::service::{Shares, room};
 use super::start::Start;
 use super::{Config, Format, Kafka, settings, templates};
 
@@ -453,6 +453,25 @@ async fn a_message_of_another_format_is_a_dead_letter_and_its_neighbours_are_eve
     assert_eq!(due(&books), [], "the letter is not written yet");
     resolve(&mut batches[1], Fate::Rejected);
     assert_eq!(due(&books), [(0, 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_ahead_takes_less_where_others_have_the_memory_and_waits_for_none() {
+    let counters = Arc::new(Counters::default());
+    let lane = tokio::sync::mpsc::channel(1).0;
+    let out = Emitter::new("kafka".into(), Arc::clone(&counters), Memory::new(16 << 20), lane);
+    let mut held = Vec::new();
+    for expected in [6 << 20, 6 << 20, 2_097_152, (1 << 20) / 4 + 1_000_000] {
+        let (shares, permit) = room(&out).await;
+        let permit = permit.unwrap();
+        assert_eq!(permit.bytes(), expected);
+        assert_eq!(shares.queued + shares.fetch, expected);
+        held.push(permit);
+    }
+    assert_eq!(counters.counts(), [].into());
+    assert!(room(&out).await.1.is_none());
+    assert_eq!(counters.counts(), [("uncharged", 1)].into());
+    assert!(out.try_reserve(512 << 10).is_some(), "what is left is for those who read");
 }
 
 #[test]

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::BatchLimits;
@@ -123,13 +125,12 @@ impl Groups {
         }
     }
 
-    /// The next group, with rows spread over this many classes: one that is full or has waited long enough, or in a
-    /// `hurry` any. Nothing more is taken before one goes when there is enough for two: then a class's share is enough, as
+    /// The next group, with rows spread over this many classes: one that is full or has waited for so long. Nothing more is taken before one goes when there is enough for two: then a class's share is enough, as
     /// none of them may ever be full.
-    pub(super) fn next(&mut self, lanes: usize, hurry: bool) -> Next {
+    pub(super) fn next(&mut self, lanes: usize, patience: Duration) -> Next {
         let now = Instant::now();
-        if lanes == 1 && self.under_way.is_empty() && !self.are_full(1) && !hurry {
-            let due = self.waiting.front().map(|first| first.since + self.limits.wait);
+        if lanes == 1 && self.under_way.is_empty() && !self.are_full(1) {
+            let due = self.waiting.front().map(|first| first.since + patience);
             if due.is_none_or(|due| due > now) {
                 return Next::Due(due); // the usual case, without a look at all entries
             }
@@ -141,11 +142,11 @@ impl Groups {
             class.since.get_or_insert(waiting.since);
         }
         let limits = self.limits(lanes);
-        let due = |class: &Class| class.since.map(|since| since + self.limits.wait);
+        let due = |class: &Class| class.since.map(|since| since + patience);
         let shares = if self.are_full(lanes) { lanes } else { 1 };
         let ready = |class: &Class| {
             let full = class.size.fills(shares, 1, &limits);
-            due(class).is_some_and(|due| full || hurry || due <= now)
+            due(class).is_some_and(|due| full || due <= now)
         };
         let oldest = (0..lanes).filter(|class| ready(&classes[*class]));
         match oldest.min_by_key(|class| classes[*class].since) {

@@ -15,7 +15,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_contract::{Cause, Output};
+use sentinel_contract::{Cause, Output, Wanted};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,9 @@ use groups::{Groups, Next};
 use held::Held;
 use window::Window;
 use writer::{Done, Writer};
+
+/// The wait for more is divided by this while sources wait for memory.
+const HURRY: u32 = 20;
 
 /// When a write is full.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct OutputTask {
     pub state: Arc<Plugin>,
     /// When a write is full.
     pub limits: BatchLimits,
+    /// Whether sources wait for memory.
+    pub wanted: Wanted,
     /// Where refused events go.
     pub dead_letters: Arc<DeadLetters>,
     /// Cancelled when another task goes on with the queue: finish the requests, put the rest back, and return.
@@ -71,6 +76,7 @@ impl OutputTask {
             queue: self.queue,
             state: self.state,
             limits: self.limits,
+            wanted: self.wanted,
             dead_letters: self.dead_letters,
             drain: self.drain,
             halt: CancellationToken::new(),
@@ -90,6 +96,7 @@ struct Shared {
     queue: Arc<Queue>,
     state: Arc<Plugin>,
     limits: BatchLimits,
+    wanted: Wanted,
     dead_letters: Arc<DeadLetters>,
     drain: CancellationToken,
     /// The task is to retire, and what it had not begun is back in the queue: what is begun may go back before it.
@@ -143,21 +150,33 @@ impl Dispatcher {
         while !self.retire.is_cancelled() {
             // Asked before the queue is: what was pushed before the drain is found.
             let draining = self.shared.drain.is_cancelled();
-            let lacks = self.start_writes(draining);
+            let patience = self.patience(draining);
+            let lacks = self.start_writes(patience);
             if draining && self.writes.is_empty() && self.groups.is_empty() {
                 return;
             }
-            self.wait(lacks, draining).await;
+            self.wait(lacks, patience).await;
+        }
+    }
+
+    /// How long entries wait for more. When sources have no memory to read more, and no write is under way that gives some back,
+    /// only a little: it would be a pause and nothing else.
+    fn patience(&self, draining: bool) -> Duration {
+        let wait = self.shared.limits.wait;
+        match self.writes.is_empty() && self.shared.wanted.is_now() {
+            _ if draining => Duration::ZERO,
+            true => wait / HURRY,
+            false => wait,
         }
     }
 
     /// Starts the writes that can be. Tells what the next one lacks.
-    fn start_writes(&mut self, draining: bool) -> Lacks {
+    fn start_writes(&mut self, patience: Duration) -> Lacks {
         while self.heirs.is_empty() && !self.idle.is_empty() {
             let Some(turn) = self.window.try_turn() else { return Lacks::Room };
             let lanes = self.window.size();
             self.groups.fill(&self.shared.queue, lanes);
-            let (number, group) = match self.groups.next(lanes, draining) {
+            let (number, group) = match self.groups.next(lanes, patience) {
                 Next::Group(number, group) => (number, group),
                 Next::Due(due) => return Lacks::Entries(due),
             };
@@ -170,10 +189,11 @@ impl Dispatcher {
     }
 
     /// Waits until the next write may have what it lacks, or something else is to be done.
-    async fn wait(&mut self, lacks: Lacks, draining: bool) {
+    async fn wait(&mut self, lacks: Lacks, patience: Duration) {
         let due = if let Lacks::Entries(due) = lacks { due } else { None };
         let later = due.unwrap_or_else(Instant::now);
         let more = matches!(lacks, Lacks::Entries(_)) && !self.groups.are_full(self.window.size());
+        let calm = patience == self.shared.limits.wait && self.writes.is_empty();
         let shared = Arc::clone(&self.shared);
         tokio::select! {
             Some(done) = self.writes.join_next() => self.finish(done),
@@ -182,7 +202,8 @@ impl Dispatcher {
             // Not whether there is room now: it may have come since, and whoever gave it back has said so.
             () = self.window.room(), if lacks == Lacks::Room => {}
             () = self.retire.cancelled() => {}
-            () = shared.drain.cancelled(), if !draining => {}
+            () = shared.wanted.comes(), if calm && due.is_some() => {}
+            () = shared.drain.cancelled(), if !patience.is_zero() => {}
         }
     }
 

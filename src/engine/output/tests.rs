@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sentinel_contract::{
-    Cause, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, WriteError,
+    Cause, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, Wanted, WriteError,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,7 @@ fn dispatcher() -> Dispatcher {
         queue,
         state,
         limits: BatchLimits { events: 1, bytes: 1 << 20, wait: Duration::from_mins(10) },
+        wanted: Wanted::default(),
         dead_letters: Arc::new(DeadLetters::new(std::path::Path::new("/nowhere"), telemetry)),
         drain: CancellationToken::new(),
         halt: CancellationToken::new(),
@@ -55,16 +56,17 @@ fn dispatcher() -> Dispatcher {
 }
 
 const SOON: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 #[tokio::test(start_paused = true)]
 async fn room_that_comes_between_the_look_and_the_sleep_is_not_slept_through() {
     let mut dispatcher = dispatcher();
     let turn = dispatcher.window.try_turn().unwrap();
-    let lacks = dispatcher.start_writes(false);
+    let lacks = dispatcher.start_writes(PATIENCE);
     assert_eq!(lacks, Lacks::Room);
     drop(turn);
-    timeout(SOON, dispatcher.wait(lacks, false)).await.unwrap();
-    assert_eq!(dispatcher.start_writes(false), Lacks::Writer);
+    timeout(SOON, dispatcher.wait(lacks, PATIENCE)).await.unwrap();
+    assert_eq!(dispatcher.start_writes(PATIENCE), Lacks::Writer);
     assert_eq!(dispatcher.writes.len(), 1);
 }
 
@@ -74,7 +76,7 @@ async fn a_drain_that_begins_between_the_look_and_the_sleep_is_not_slept_through
     dispatcher.shared.queue.arrival().await;
     let far = Lacks::Entries(Some(Instant::now() + Duration::from_mins(10)));
     dispatcher.shared.drain.cancel();
-    timeout(SOON, dispatcher.wait(far, false)).await.unwrap();
+    timeout(SOON, dispatcher.wait(far, PATIENCE)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +84,7 @@ async fn a_write_that_ends_before_it_began_gives_back_what_it_holds() {
     let mut dispatcher = dispatcher();
     let (queue, state) =
         (Arc::clone(&dispatcher.shared.queue), Arc::clone(&dispatcher.shared.state));
-    dispatcher.start_writes(false);
+    dispatcher.start_writes(PATIENCE);
     dispatcher.end(&CancellationToken::new()).await;
     assert_eq!(state.counters.queued.load(Ordering::SeqCst), 0);
     assert!(queue.is_idle());

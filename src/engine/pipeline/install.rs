@@ -103,6 +103,7 @@ impl Running {
         self.dead_letters.serve(&spec.alias, &queue, accepts);
         let task = OutputTask {
             limits: limits(spec, self.plan.agent.flush_interval.0),
+            wanted: self.patient.wanted(),
             output,
             rebuild: Box::new(rebuild),
             queue: Arc::clone(&queue),
@@ -248,6 +249,7 @@ impl Running {
             stages: Vec::new(),
             router,
             dead_letters: Arc::clone(&self.dead_letters),
+            wanted: self.patient.wanted(),
             reading: stop.reading.clone(),
             rewires: receiver,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sentinel_contract::{
-    Cause, Fate, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, WriteError,
+    Cause, Fate, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, Wanted, WriteError,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +159,7 @@ impl Bench {
             queue: Arc::clone(&self.queue),
             state: Arc::clone(&self.state),
             limits: BatchLimits { events: FULL, bytes: 1 << 20, wait: self.wait },
+            wanted: Wanted::default(),
             dead_letters: Arc::new(DeadLetters::new(
                 self.folder.path(),
                 Arc::clone(&self.telemetry),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sentinel_contract::{
-    Cause, Fate, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, WriteError,
+    Cause, Fate, Kinds, Labels, Memory, Output, Piece, Pressure, Receipt, Wanted, WriteError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ struct Bench {
     queue: Arc<Queue>,
     script: Arc<Script>,
     state: Arc<Plugin>,
+    wanted: Wanted,
     drain: CancellationToken,
     deadline: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -44,19 +45,21 @@ fn start_with(
     let queue =
         Queue::in_memory(MemoryLimits { kept: limit, direct: limit }, Arc::clone(&state.counters));
     let (drain, deadline) = (CancellationToken::new(), CancellationToken::new());
+    let wanted = Wanted::default();
     let task = OutputTask {
         output: make(),
         rebuild: Box::new(move || Ok(make())),
         queue: Arc::clone(&queue),
         state: Arc::clone(&state),
         limits: BatchLimits { events: 1000, bytes: 1 << 20, wait: Duration::from_secs(1) },
+        wanted: wanted.clone(),
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
         retire: CancellationToken::new(),
         drain: drain.clone(),
         deadline: deadline.clone(),
     };
     let task = tokio::spawn(task.run());
-    Bench { queue, script: script(alias), state, drain, deadline, task, folder }
+    Bench { queue, script: script(alias), state, wanted, drain, deadline, task, folder }
 }
 
 impl Bench {
@@ -99,6 +102,27 @@ async fn entries_go_out_together_in_order_and_are_acknowledged() {
     assert_eq!(*script.taken.lock().unwrap(), [["1", "2", "3"]]);
     assert_eq!(*script.fates.lock().unwrap(), [Fate::Delivered]);
     assert!(letters.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_more_waits_no_longer_when_sources_have_no_memory_to_read_more() {
+    let bench = start("d40", 1 << 20);
+    let started = tokio::time::Instant::now();
+    bench.push(&["1"], true);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(bench.script.calls.load(Ordering::SeqCst), 0, "there may be more to come");
+    let waiter = bench.wanted.waiter();
+    super::until("the first", || bench.script.lines().len() == 1).await;
+    assert!(started.elapsed() < Duration::from_millis(460), "{:?}", started.elapsed());
+    bench.push(&["2"], true);
+    super::until("the second", || bench.script.lines().len() == 2).await;
+    assert!(started.elapsed() < Duration::from_millis(520), "{:?}", started.elapsed());
+    drop(waiter);
+    let started = tokio::time::Instant::now();
+    bench.push(&["3"], true);
+    super::until("the third", || bench.script.lines().len() == 3).await;
+    assert!(started.elapsed() >= Duration::from_secs(1), "it may wait again");
+    bench.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,6 +87,7 @@ fn lane(
         stages,
         router,
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
+        wanted: Wanted::default(),
         reading: CancellationToken::new(),
         rewires: tokio::sync::mpsc::channel(1).1,
     };
@@ -105,6 +106,32 @@ async fn a_stream_too_many_goes_on_through_the_lane_with_the_labels_of_all_that_
     assert_eq!(*logs[0].stream, Labels::new([("level", "info")]));
     assert_eq!(*logs[1].stream, Labels::new([("host", "h"), ("overflow", "true")]));
     assert_eq!((entry.events(), input.counters.counts()["stream_limit"]), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parsed_fields_get_memory_before_a_source_that_asked_for_more_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage {
+        transform: Box::new(Parse),
+        rebuild: Box::new(|| Ok(Box::new(Parse))),
+        state: Plugin::new(Role::Processor, "parse", &"parse".into()),
+    };
+    let (sender, queue, _) = lane(&folder, vec![stage], 10);
+    let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
+    let memory = Memory::new(fields + 250);
+    sender.send(batch(&memory, 100)).await.unwrap();
+    until("the first", || !queue.is_idle()).await;
+    sender.send(batch(&memory, 100)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let source = tokio::spawn({
+        let memory = memory.clone();
+        async move { memory.acquire(fields).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let first = queue.pop().unwrap();
+    drop(first); // it is not done: something is still on its way
+    until("the second", || queue.pop().is_some()).await;
+    assert!(!source.is_finished(), "it waits for what the second has");
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,38 @@ fn two_members_share_the_partitions_and_every_message_comes_into_loki_once() {
 }
 
 #[test]
+fn inputs_of_idle_topics_leave_the_memory_to_the_one_that_has_messages() {
+    if !asked() {
+        return;
+    }
+    const MESSAGES: u64 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, loki) = (Broker::start(folder.path()), Server::start("loki", folder.path()));
+    let mut config = "[agent]\nmemory = \"8MiB\"\n".to_owned();
+    // The last that begins would be the one without.
+    for topic in ["idle-1", "idle-2", "idle-3", "logs-topic"] {
+        broker.topic(topic, 1, &[]);
+        config += &format!(
+            "[[inputs.kafka]]\nalias = {topic:?}\nbrokers = [{:?}]\ntopics = [{topic:?}]\nlabels = {{ job = {topic:?} }}\n\
+             fields = {{ offset = \"%{{offset}}\", partition = \"%{{partition}}\" }}\n",
+            broker.address()
+        );
+    }
+    config += &format!("[[outputs.loki]]\nurl = \"{}\"\n", loki.url);
+    broker.produce("logs-topic", 0..MESSAGES, |number| format!("message {number:0200}"));
+    broker.produce("idle-3", 0..1, |_| "not quite".to_owned());
+    let agent = Agent::start(&folder.path().join("agent"), &config);
+    until("all is committed", PATIENCE, || all_committed(&broker, "sentinelops"));
+    until("the one message of another", PATIENCE, || {
+        loki_lines(&loki, "{job=\"idle-3\"}").len() == 1
+    });
+    let mut lines = 0;
+    loki_pages(&loki, "{job=\"logs-topic\"}", |page| lines += page.len() as u64);
+    assert_eq!(lines, MESSAGES);
+    assert_eq!(agent.plugin("logs-topic")["drops"], serde_json::json!({}));
+}
+
+#[test]
 fn labels_and_fields_are_made_of_the_message_and_its_time_is_the_lines() {
     if !asked() {
         return;
