@@ -274,6 +274,22 @@ fn the_shipped_configuration_shows_every_option_of_the_agent_with_its_default() 
 }
 
 #[test]
+fn every_mutant_still_changes_the_code_that_is_there() {
+    let patches = files(&["tests/faults/mutants"], "patch");
+    let applies = |patch: &&PathBuf| {
+        let mut git = std::process::Command::new("git");
+        let checked = git.current_dir(root()).args(["apply", "--check"]).arg(patch).output();
+        checked.unwrap().status.success()
+    };
+    let stale: Vec<String> = patches
+        .iter()
+        .filter(|patch| !applies(patch))
+        .map(|patch| patch.display().to_string())
+        .collect();
+    none("mutants that do not apply", &stale);
+}
+
+#[test]
 fn every_dependency_is_declared_once_and_says_what_it_is_for() {
     let mut found = Vec::new();
     let manifest = read(&root().join("Cargo.toml"));

@@ -94,6 +94,8 @@ pub(super) struct Group {
     pub recent: VecDeque<Frame>,
     pub used: Option<InUse>,
     pub training: Training,
+    /// There was no place for a training that was due.
+    pub turned_away: bool,
     /// Why the last training came to nothing.
     pub refused: Option<String>,
     /// Frames learnt from since the group was first seen.
@@ -184,6 +186,7 @@ impl Group {
             recent: VecDeque::new(),
             used: None,
             training: Training::Due { at_ms: i64::MIN },
+            turned_away: false,
             refused: None,
             learnt_frames: 0,
             scored_frames: 0,

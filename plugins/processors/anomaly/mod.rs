@@ -245,6 +245,9 @@ impl Observer for Anomaly {
         self.settle(now_ms, emit);
         let frames = self.collector.tick(now_ms);
         self.closed(frames, emit);
+        if !self.shared.trainer.is_full() {
+            self.groups.iter_mut().for_each(|group| group.ask_again(&self.shared));
+        }
         self.tell_digest(now_ms, emit);
     }
 

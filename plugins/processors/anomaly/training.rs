@@ -40,10 +40,17 @@ impl Group {
         if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
             return;
         }
-        if shared.trainer.is_full() {
-            return; // of thousands of groups: at the next frame
+        self.turned_away = shared.trainer.is_full(); // of thousands of groups
+        if !self.turned_away {
+            self.submit(time_ms, shared);
         }
-        self.submit(time_ms, shared);
+    }
+
+    /// Asks once more, as of the last frame, when there was no place: frames of all groups come at once, and a minute apart.
+    pub(super) fn ask_again(&mut self, shared: &Shared) {
+        if self.turned_away {
+            self.ask(self.last_ms, shared);
+        }
     }
 
     /// Hands a job to the training thread: frames up to `upto_ms`.

@@ -3,10 +3,13 @@
 use std::ops::Range;
 
 use sentinel_contract::Command;
+use sentinel_contract::Pressure;
 use sentinel_contract::command::Past;
 use sentinel_contract::incident::Tier;
+use sentinel_contract::trainer::Trainer;
 
 use super::super::columns::{Columns, Stored};
+use super::super::group::Training;
 use super::super::signals::Signals;
 use super::super::train::{Job, Options};
 use super::super::{due, rows, tier};
@@ -327,4 +330,28 @@ fn a_snapshot_of_an_agent_that_knew_no_tiers_is_still_read() {
     let again = rig.restarted(old.as_bytes());
     assert!(again.is_ready());
     assert_eq!(again.detector.groups[0].accepted_ms, i64::MIN);
+}
+
+#[test]
+fn a_group_that_found_no_place_for_its_training_asks_before_its_next_frame() {
+    let (trainer, work) = Trainer::new(Pressure::default(), || (), || ());
+    let mut others = Vec::new();
+    while !trainer.is_full() {
+        others.push(trainer.submit(|| ()));
+    }
+    let mut rig = Rig::trained_by("preset = \"web\"\n", &trainer);
+    let mut site = Site::new(4, 30.0);
+    for _ in 0..3 {
+        rig.window("nginx", &site.next().features());
+    }
+    let asked = |rig: &Rig| {
+        let trainings = rig.detector.groups.iter().map(|group| &group.training);
+        trainings.filter(|one| matches!(one, Training::Running { .. })).count()
+    };
+    rig.tick(rig.now_ms + 200);
+    assert_eq!((rig.detector.groups.len(), asked(&rig)), (1, 0), "there is no place yet");
+    std::thread::spawn(work);
+    others.into_iter().for_each(|other| assert_eq!(other.wait(), Some(())));
+    rig.tick(rig.now_ms + 300);
+    assert_eq!(asked(&rig), 1, "and not a minute later");
 }
