@@ -1,6 +1,6 @@
 //! The embedded store of frames, incidents and model state: SQLite in WAL mode, one file, one owning thread.
 //!
-//! Writes go into a bounded queue and return at once; the thread groups them into one transaction a second. A read
+//! Writes go into a bounded queue and return at once, a frame after 50 ms at most when it is full; the thread groups them into one transaction a second. A read
 //! is answered by the same thread after all that was queued before it. A commit survives the end of the process;
 //! the end of the machine may take the last seconds, unless [`History::flush`] was called (`synchronous = NORMAL`,
 //! <https://www.sqlite.org/pragma.html#pragma_synchronous>).
@@ -10,6 +10,7 @@
 
 mod look;
 mod memory;
+mod queue;
 mod read;
 mod schema;
 mod thread;
@@ -20,8 +21,8 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,14 +34,11 @@ use sentinel_contract::plugin::Cause;
 
 pub use look::Look;
 pub use memory::InMemory;
+use queue::Queue;
 use schema::Place;
 use thread::{Command, Keeper};
 use write::Write;
 
-/// Commands that may wait for the thread.
-const QUEUE: usize = 1024;
-/// Frames are dropped from here on: the rest of the queue is for incidents, state and reads.
-const QUEUE_FOR_FRAMES: usize = 768;
 /// How long a read, a flush or the end waits for the thread; longer means that the disk hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// SQLite needs little; the default of 2 MiB is only address space, but there is no use for it.
@@ -49,7 +47,6 @@ const STACK: usize = 512 << 10;
 /// What the store's handle and its thread both count.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    queued: AtomicUsize,
     dropped: AtomicU64,
     errors: AtomicU64,
 }
@@ -66,7 +63,7 @@ type Detector = (Arc<str>, Arc<[String]>);
 /// The handle on the store. Dropping the last one writes what is queued and closes the file.
 #[derive(Debug)]
 pub struct Store {
-    commands: Option<SyncSender<Command>>,
+    queue: Arc<Queue>,
     ended: Mutex<Receiver<()>>,
     counts: Arc<Counts>,
     detectors: Mutex<HashMap<Box<str>, Detector>>,
@@ -104,38 +101,23 @@ impl Store {
     fn start(place: Place, retention: Duration) -> Result<Arc<Store>, Cause> {
         let counts = Arc::new(Counts::default());
         let keeper = Keeper::open(place, retention, Arc::clone(&counts))?;
-        let (commands, queue) = sync_channel(QUEUE);
+        let queue = Arc::new(Queue::new(queue::WAIT));
+        let commands = Arc::clone(&queue);
         let (end, ended) = sync_channel::<()>(1);
         std::thread::Builder::new()
             .name("history".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                keeper.run(&queue);
+                keeper.run(&commands);
                 drop(end);
             })
             .context("cannot start the history thread")?;
-        Ok(Arc::new(Store {
-            commands: Some(commands),
-            ended: Mutex::new(ended),
-            counts,
-            detectors: Mutex::default(),
-        }))
+        Ok(Arc::new(Store { queue, ended: Mutex::new(ended), counts, detectors: Mutex::default() }))
     }
 
-    /// Queues, or drops and counts. True when it was queued.
-    fn send(&self, command: Command) -> bool {
-        self.counts.queued.fetch_add(1, Ordering::Relaxed);
-        let sent = self.commands.as_ref().is_some_and(|queue| queue.try_send(command).is_ok());
-        if !sent {
-            self.counts.queued.fetch_sub(1, Ordering::Relaxed);
-        }
-        sent
-    }
-
+    /// Queues, or drops and counts.
     fn write(&self, write: Write) {
-        let full = matches!(write, Write::Frame { .. })
-            && self.counts.queued.load(Ordering::Relaxed) >= QUEUE_FOR_FRAMES;
-        if (full || !self.send(Command::Write(write)))
+        if !self.queue.push(Command::Write(write))
             && self.counts.dropped.fetch_add(1, Ordering::Relaxed) == 0
         {
             tracing::warn!(
@@ -149,7 +131,7 @@ impl Store {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Cause> {
         let (reply, answer) = sync_channel(1);
-        let sent = self.send(Command::Read(Box::new(move |connection| {
+        let sent = self.queue.push(Command::Read(Box::new(move |connection| {
             let result = query(connection);
             let damaged = result.as_ref().err().is_some_and(schema::is_damage);
             let _nobody_waits = reply.try_send(result);
@@ -230,7 +212,7 @@ impl History for Store {
 
     fn flush(&self) {
         let (done, waited) = sync_channel(1);
-        if !self.send(Command::Flush(done)) || waited.recv_timeout(PATIENCE).is_err() {
+        if !self.queue.push(Command::Flush(done)) || waited.recv_timeout(PATIENCE).is_err() {
             tracing::error!("history could not be flushed: the disk hangs or the queue is full");
         }
     }
@@ -238,7 +220,7 @@ impl History for Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.commands = None;
+        self.queue.close();
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The thread never sends: it ends, which disconnects. A timeout is a disk that hangs; nothing more to do then.
         let _disconnected = ended.recv_timeout(PATIENCE);

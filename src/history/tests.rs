@@ -1,18 +1,20 @@
 //! The store's promises: what comes back, what goes, and what a bad disk or file does to it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use sentinel_contract::history::{Frame, History as _};
 use sentinel_contract::incident::{Contribution, Direction, Incident, State};
 
+use crate::queue::{FRAMES, Queue};
 use crate::schema::{self, Place};
 use crate::thread::{Command, Keeper, now_ms};
 use crate::write::Write;
-use crate::{Counts, InMemory, Look, QUEUE_FOR_FRAMES, Store};
+use crate::{Counts, InMemory, Look, Store};
 
 mod memory;
 
@@ -457,18 +459,55 @@ fn of_a_named_state_only_the_newest_waits() {
     assert_eq!(keeper.pending.len(), 1);
 }
 
-#[test]
-fn when_the_thread_is_behind_frames_are_dropped_and_counted_and_incidents_are_not() {
+/// A store whose thread does nothing before it is told to go.
+fn held() -> (Arc<Store>, SyncSender<()>) {
     let store = Store::in_memory().unwrap();
     let (go, wait) = sync_channel::<()>(0);
-    assert!(store.send(Command::Read(Box::new(move |_| wait.recv().is_err()))));
-    for time_ms in 0..2000 {
+    assert!(store.queue.push(Command::Read(Box::new(move |_| wait.recv().is_err()))));
+    (store, go)
+}
+
+fn append(store: &Store, times_ms: Range<i64>) {
+    for time_ms in times_ms {
         store.append_frame("web", &names(["a"]), &frame(time_ms, &[1.0], 0.5));
     }
+}
+
+#[test]
+fn a_minute_of_ten_thousand_hosts_fits_while_the_thread_is_busy() {
+    let (store, go) = held();
+    append(&store, 0..10_000);
+    go.send(()).unwrap();
+    assert_eq!(store.frames("web", &names(["a"]), 0, 99_999).unwrap().len(), 10_000);
+    assert_eq!(store.dropped(), 0);
+}
+
+#[test]
+fn a_frame_waits_for_room_while_the_thread_goes_on() {
+    let queue = Arc::new(Queue::new(Duration::from_mins(1)));
+    let frames = |times_ms: Range<i64>| {
+        times_ms.map(|time_ms| Command::Write(write(time_ms, 1))).all(|frame| queue.push(frame))
+    };
+    assert!(frames(0..FRAMES as i64));
+    let slow = Arc::clone(&queue);
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        slow.pop(Duration::ZERO).is_ok()
+    });
+    assert!(frames(0..1), "there is room in time");
+    assert!(thread.join().unwrap());
+    queue.close();
+    assert!(!frames(0..1), "and nobody waits for a thread that ends");
+}
+
+#[test]
+fn when_the_thread_is_behind_frames_are_dropped_and_counted_and_incidents_are_not() {
+    let (store, go) = held();
+    append(&store, 0..30_000);
     store.record_incident(&incident("k", State::Detected, 1));
     go.send(()).unwrap();
-    let kept = store.frames("web", &names(["a"]), 0, 9999).unwrap().len() as u64;
-    assert_eq!(kept + store.dropped(), 2000);
-    assert!(kept >= QUEUE_FOR_FRAMES as u64 - 1 && store.dropped() > 0);
+    let kept = store.frames("web", &names(["a"]), 0, 99_999).unwrap().len() as u64;
+    assert_eq!(kept + store.dropped(), 30_000);
+    assert!(kept >= FRAMES as u64 - 1 && store.dropped() > 0);
     assert_eq!(store.incidents(0, 10).unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, bail};
@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use sentinel_contract::plugin::Cause;
 
 use crate::Counts;
+use crate::queue::{Ends, Nothing, Queue};
 use crate::schema::{self, OpenError, Place};
 use crate::write::{self, SignalSets, Write};
 
@@ -92,16 +93,14 @@ impl Keeper {
     }
 
     /// Works until all handles are gone, then writes what is left.
-    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+    pub(crate) fn run(mut self, commands: &Queue) {
+        let _ends = Ends(commands);
         loop {
             self.due_work();
-            match commands.recv_timeout(self.until_next()) {
-                Ok(command) => {
-                    self.counts.queued.fetch_sub(1, Ordering::Relaxed);
-                    self.obey(command);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            match commands.pop(self.until_next()) {
+                Ok(command) => self.obey(command),
+                Err(Nothing::Yet) => {}
+                Err(Nothing::Ever) => break,
             }
         }
         self.commit();
