@@ -115,11 +115,6 @@ impl Emitter {
         self.memory.acquire(bytes).await
     }
 
-    /// Takes memory if it is free now.
-    pub fn try_reserve(&self, bytes: usize) -> Option<Permit> {
-        self.memory.try_acquire(bytes)
-    }
-
     /// Hands a batch to the lane. The engine counts it. When the lane is gone the batch's receipt resolves as lost.
     pub async fn send(&self, batch: Batch) {
         let _gone_at_shutdown = self.lane.send(batch).await;

@@ -156,6 +156,17 @@ fn nobody_waits_for_a_short_host_beyond_the_end() {
 }
 
 #[test]
+fn a_place_is_given_to_one_and_comes_back() {
+    let (trainer, _work) = Trainer::new(Pressure::default(), || (), || ());
+    let mut places: Vec<_> = std::iter::from_fn(|| trainer.place()).collect();
+    assert!(trainer.is_full() && places.len() == 512);
+    places.pop();
+    let place = trainer.place().unwrap();
+    assert!(trainer.place().is_none());
+    assert_eq!(trainer.submit_at(place, || 7).poll(), Polled::Working, "it was not refused");
+}
+
+#[test]
 fn a_trainer_that_has_as_much_to_do_as_it_may_says_so() {
     let (trainer, work) = Trainer::new(Pressure::default(), || (), || ());
     let mut asked = Vec::new();

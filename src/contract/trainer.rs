@@ -22,9 +22,19 @@ pub const LONGEST_WAIT: Duration = Duration::from_hours(4);
 #[derive(Clone, Debug)]
 pub struct Trainer {
     /// `None`: jobs run where they are submitted.
-    jobs: Option<SyncSender<(Instant, Job)>>,
+    jobs: Option<SyncSender<(Instant, Place, Job)>>,
     /// Jobs that wait.
     waiting: Arc<AtomicUsize>,
+}
+
+/// The right to wait for the training thread; given back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A job's result, when it is there.
@@ -53,13 +63,12 @@ impl Trainer {
         prepare: impl FnOnce() + Send + 'static,
         mut after: impl FnMut() + Send + 'static,
     ) -> (Self, impl FnOnce() + Send + 'static) {
-        let (jobs, queue) = sync_channel::<(Instant, Job)>(WAITING_JOBS);
+        let (jobs, queue) = sync_channel::<(Instant, Place, Job)>(WAITING_JOBS);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let taken = Arc::clone(&waiting);
         let work = move || {
             prepare();
-            for (submitted, job) in queue {
-                taken.fetch_sub(1, Relaxed);
+            for (submitted, place, job) in queue {
+                drop(place);
                 pressure.wait_below(Level::Models, submitted + LONGEST_WAIT);
                 // A panicking job drops its sender: the detector sees `Failed` and says so.
                 let _failed = catch_unwind(AssertUnwindSafe(job));
@@ -87,10 +96,29 @@ impl Trainer {
         self.waiting.load(Relaxed) >= WAITING_JOBS
     }
 
+    /// A place for a job that may wait, while there is one.
+    pub fn place(&self) -> Option<Place> {
+        let one_more = |waiting| (waiting < WAITING_JOBS).then_some(waiting + 1);
+        self.waiting.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+        Some(Place(Arc::clone(&self.waiting)))
+    }
+
     /// Queues a job, or runs it here and now ([`Trainer::waiting`]). When the queue is full the result is
     /// [`Polled::Failed`] at once.
     pub fn submit<T: Send + 'static>(
         &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Pending<T> {
+        match self.place() {
+            Some(place) => self.submit_at(place, job),
+            None => Pending { result: sync_channel(1).1 },
+        }
+    }
+
+    /// The same for a job that has its place.
+    pub fn submit_at<T: Send + 'static>(
+        &self,
+        place: Place,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Pending<T> {
         let (sender, result) = sync_channel(1);
@@ -98,10 +126,8 @@ impl Trainer {
             let _nobody_waits = sender.send(job());
         });
         if let Some(jobs) = &self.jobs {
-            self.waiting.fetch_add(1, Relaxed);
-            if jobs.try_send((Instant::now(), job)).is_err() {
-                self.waiting.fetch_sub(1, Relaxed);
-            }
+            // There is room for all that have a place. After its thread ended: the job is dropped, and has failed.
+            let _ended = jobs.try_send((Instant::now(), place, job));
         } else {
             let _failed = catch_unwind(AssertUnwindSafe(job));
         }

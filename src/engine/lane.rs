@@ -1,11 +1,12 @@
 //! A lane: the ordered way of one input's batches through the transforms to the router.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sentinel_contract::{Batch, Cause, Events, Fate, Field, Fields, Piece, Transform, Wanted};
+use sentinel_contract::{
+    Batch, Cause, Events, Fate, Field, Fields, Memory, Permit, Piece, Transform,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +49,8 @@ pub(crate) struct Lane {
     pub router: Router,
     /// Where a batch goes that panics a transform twice.
     pub dead_letters: Arc<DeadLetters>,
-    /// For the outputs to hear that it waits for memory.
-    pub wanted: Wanted,
+    /// Of what can wait.
+    pub memory: Memory,
     /// Cancelled when the input reads no more.
     pub reading: CancellationToken,
     /// Another filter and other transforms, by a reload.
@@ -161,14 +162,28 @@ impl Lane {
         if permit.try_grow(bytes) {
             return;
         }
-        let _waiter = self.wanted.waiter();
-        let mut grown = pin!(permit.grow(bytes));
-        while !self.router.is_idle() && !self.reading.is_cancelled() {
-            tokio::select! {
-                () = &mut grown => return,
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+        let wanted = self.memory.wanted();
+        let _waiter = wanted.waiter();
+        let nothing_to_come = async {
+            while !self.router.is_idle() && !self.reading.is_cancelled() {
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
+        };
+        tokio::select! {
+            () = grow(permit, bytes, self.memory.capacity()) => {}
+            () = nothing_to_come => {}
         }
+    }
+}
+
+/// Waits in the row for memory, before those who want to read on; but not for what may never be free, as nobody gets any
+/// meanwhile.
+async fn grow(permit: &mut Permit, bytes: usize, capacity: usize) {
+    if permit.bytes() + bytes <= capacity / 4 {
+        return permit.grow(bytes).await;
+    }
+    while !permit.try_grow(bytes) {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -28,6 +28,8 @@ use super::message::{Maker, Run, cost};
 const IDLE: Duration = Duration::from_millis(250);
 /// A round waits this long for more messages than it has.
 const LINGER: Duration = Duration::from_millis(10);
+/// After a pause it is so long until librdkafka has asked the broker again; without it each grant would buy one message.
+const RESUMED: Duration = Duration::from_millis(1100);
 /// Without memory for this long the partitions are paused.
 const STALLED: Duration = Duration::from_secs(1);
 /// How long one wait for memory lasts, and one call for events while paused.
@@ -116,6 +118,7 @@ impl Reader {
         while !stop.finished.is_cancelled() {
             if stop.reading.is_cancelled() {
                 rounds = None; // the lane ends when nobody can send any more
+                while grants.try_recv().is_ok() {}
                 if !handed_over && group.books.are_settled() {
                     handed_over = group.keep(|_| true, true); // while outputs flush what is left
                 }
@@ -147,8 +150,9 @@ impl Reader {
                 }
                 continue;
             };
+            let linger = if state.paused { RESUMED } else { LINGER };
             state.resume(consumer)?;
-            let messages = state.round(consumer, grant.permit.bytes())?;
+            let messages = state.round(consumer, grant.permit.bytes(), linger)?;
             polled = Instant::now();
             // The next grant may come while this round is made into batches.
             awaits_grant = !state.aside.is_empty() && asks.try_send(()).is_ok();
@@ -173,8 +177,13 @@ impl Reader {
 }
 
 impl<'c> State<'c> {
-    /// The messages that are there, for so many bytes; one at least when there is one.
-    fn round(&mut self, consumer: &'c Consumer, bytes: usize) -> Result<Vec<Held<'c>>, Cause> {
+    /// The messages that are there, for so many bytes; one at least when there is one. For the second it waits this long.
+    fn round(
+        &mut self,
+        consumer: &'c Consumer,
+        bytes: usize,
+        linger: Duration,
+    ) -> Result<Vec<Held<'c>>, Cause> {
         let mut held: Vec<Held<'c>> = Vec::new();
         let mut taken = 0;
         let mut until = None;
@@ -192,8 +201,10 @@ impl<'c> State<'c> {
                 return Ok(held);
             }
             held.push(next);
-            if until.is_none() {
-                until = Some(Instant::now() + LINGER);
+            match held.len() {
+                1 => until = Some(Instant::now() + linger),
+                2 => until = until.min(Some(Instant::now() + LINGER)),
+                _ => (),
             }
         }
     }

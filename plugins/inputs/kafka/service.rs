@@ -23,9 +23,8 @@ use super::store::Topic;
 /// Rounds that are granted or on their way to the lane at once.
 const ROUNDS: usize = 3;
 
-/// How often, and how many times, it is looked whether memory for what is fetched ahead is free.
-const LOOK: Duration = Duration::from_millis(100);
-const LOOKS: usize = 10;
+/// How long memory for what is fetched ahead is waited for, before it is tried with half as much.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How memory is shared: what librdkafka holds of messages that nobody has asked for yet (its queue, and one answer of a broker on
 /// its way into it), and what a round takes.
@@ -47,20 +46,18 @@ impl Shares {
 }
 
 /// What librdkafka may hold of messages before we ask for them, and the memory for it, which it has for as long as the input
-/// runs. A share that is not free after a moment (other such inputs have theirs) is tried with half as much: nobody waits for it
-/// in the row of those who read, who would get nothing as long as it lacks a byte.
+/// runs. A share that is not free after a moment (other such inputs have theirs) is tried with half as much: whoever waits in the
+/// row for what never comes keeps all others from reading.
 pub(super) async fn room(out: &Emitter) -> (Shares, Option<Permit>) {
     let mut budget = out.budget();
     for _half in 0..4 {
         let shares = Shares::of(budget);
         let fetched = (shares.queued + shares.fetch).min(out.budget() / 2);
-        for _look in 0..LOOKS {
-            // What is fetched ahead is of no use without room to read it.
-            if let Some(mut permit) = out.try_reserve(fetched + ROUNDS * shares.round) {
-                permit.shrink(fetched);
-                return (shares, Some(permit));
-            }
-            tokio::time::sleep(LOOK).await;
+        // What is fetched ahead is of no use without room to read it.
+        let all = out.reserve(fetched + ROUNDS * shares.round);
+        if let Ok(mut permit) = tokio::time::timeout(PATIENCE, all).await {
+            permit.shrink(fetched);
+            return (shares, Some(permit));
         }
         budget /= 2;
     }

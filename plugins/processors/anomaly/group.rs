@@ -94,8 +94,8 @@ pub(super) struct Group {
     pub recent: VecDeque<Frame>,
     pub used: Option<InUse>,
     pub training: Training,
-    /// There was no place for a training that was due.
-    pub turned_away: bool,
+    /// There was no place for a training that was due at this frame.
+    pub turned_away_ms: Option<i64>,
     /// Why the last training came to nothing.
     pub refused: Option<String>,
     /// Frames learnt from since the group was first seen.
@@ -186,7 +186,7 @@ impl Group {
             recent: VecDeque::new(),
             used: None,
             training: Training::Due { at_ms: i64::MIN },
-            turned_away: false,
+            turned_away_ms: None,
             refused: None,
             learnt_frames: 0,
             scored_frames: 0,

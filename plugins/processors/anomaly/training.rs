@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sentinel_contract::history::Frame;
 use sentinel_contract::incident::Tier;
-use sentinel_contract::trainer::Polled;
+use sentinel_contract::trainer::{Place, Polled};
 
 use super::course::time_of;
 use super::due;
@@ -33,6 +33,7 @@ impl Group {
 
     /// Asks for a model when one is due.
     pub(super) fn ask(&mut self, time_ms: i64, shared: &Shared) {
+        self.turned_away_ms = None;
         let Training::Due { at_ms } = self.training else { return };
         let first_look = at_ms == i64::MIN; // history may know this group from before
         // A model that came from history says that there is enough.
@@ -40,21 +41,30 @@ impl Group {
         if self.incident.is_some() || !first_look && (!enough || time_ms < at_ms) {
             return;
         }
-        self.turned_away = shared.trainer.is_full(); // of thousands of groups
-        if !self.turned_away {
-            self.submit(time_ms, shared);
+        match shared.trainer.place() {
+            Some(place) => self.submit_at(place, time_ms, shared),
+            None => self.turned_away_ms = Some(time_ms), // one of thousands of groups
         }
     }
 
-    /// Asks once more, as of the last frame, when there was no place: frames of all groups come at once, and a minute apart.
+    /// Asks once more, as of the frame at which there was no place: frames of all groups come at once, and a minute apart.
     pub(super) fn ask_again(&mut self, shared: &Shared) {
-        if self.turned_away {
-            self.ask(self.last_ms, shared);
+        if let Some(time_ms) = self.turned_away_ms {
+            self.ask(time_ms, shared);
         }
     }
 
-    /// Hands a job to the training thread: frames up to `upto_ms`.
+    /// Hands a job to the training thread, as soon as there is a place: frames up to `upto_ms`.
     pub(super) fn submit(&mut self, upto_ms: i64, shared: &Shared) {
+        if let Some(place) = shared.trainer.place() {
+            self.submit_at(place, upto_ms, shared);
+        } else {
+            (self.training, self.turned_away_ms) =
+                (Training::Due { at_ms: upto_ms }, Some(upto_ms));
+        }
+    }
+
+    fn submit_at(&mut self, place: Place, upto_ms: i64, shared: &Shared) {
         let mut excluded = self.excluded.clone();
         // By command a training may come in the middle of one.
         let then = self.incident.as_ref().filter(|open| open.started_ms <= upto_ms);
@@ -77,7 +87,7 @@ impl Group {
             options: shared.options.clone(),
             against,
         };
-        let job = shared.trainer.submit(move || job.run());
+        let job = shared.trainer.submit_at(place, move || job.run());
         self.training = Training::Running { upto_ms, job };
     }
 

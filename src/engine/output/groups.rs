@@ -102,6 +102,11 @@ impl Groups {
         self.waiting.is_empty()
     }
 
+    /// Something that waits is in memory that a source may want: of what can be read again, and is not on disk.
+    pub(super) fn hold_memory(&self) -> bool {
+        self.waiting.iter().any(|one| one.entry.holds_memory())
+    }
+
     /// The limits of one of so many writes at once. Each has its events in memory twice more, encoded and compressed: several
     /// are smaller.
     fn limits(&self, lanes: usize) -> BatchLimits {

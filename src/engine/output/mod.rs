@@ -155,7 +155,7 @@ impl Dispatcher {
             if draining && self.writes.is_empty() && self.groups.is_empty() {
                 return;
             }
-            self.wait(lacks, patience).await;
+            self.wait(lacks, patience, draining).await;
         }
     }
 
@@ -163,11 +163,16 @@ impl Dispatcher {
     /// only a little: it would be a pause and nothing else.
     fn patience(&self, draining: bool) -> Duration {
         let wait = self.shared.limits.wait;
-        match self.writes.is_empty() && self.shared.wanted.is_now() {
+        match self.shared.wanted.is_now() && self.is_waited_for() {
             _ if draining => Duration::ZERO,
             true => wait / HURRY,
             false => wait,
         }
+    }
+
+    /// Memory that sources may wait for comes back only with the next write.
+    fn is_waited_for(&self) -> bool {
+        self.writes.is_empty() && self.groups.hold_memory()
     }
 
     /// Starts the writes that can be. Tells what the next one lacks.
@@ -189,11 +194,11 @@ impl Dispatcher {
     }
 
     /// Waits until the next write may have what it lacks, or something else is to be done.
-    async fn wait(&mut self, lacks: Lacks, patience: Duration) {
+    async fn wait(&mut self, lacks: Lacks, patience: Duration, draining: bool) {
         let due = if let Lacks::Entries(due) = lacks { due } else { None };
         let later = due.unwrap_or_else(Instant::now);
         let more = matches!(lacks, Lacks::Entries(_)) && !self.groups.are_full(self.window.size());
-        let calm = patience == self.shared.limits.wait && self.writes.is_empty();
+        let calm = patience == self.shared.limits.wait && self.is_waited_for();
         let shared = Arc::clone(&self.shared);
         tokio::select! {
             Some(done) = self.writes.join_next() => self.finish(done),
@@ -203,7 +208,7 @@ impl Dispatcher {
             () = self.window.room(), if lacks == Lacks::Room => {}
             () = self.retire.cancelled() => {}
             () = shared.wanted.comes(), if calm && due.is_some() => {}
-            () = shared.drain.cancelled(), if !patience.is_zero() => {}
+            () = shared.drain.cancelled(), if !draining => {}
         }
     }
 

@@ -65,7 +65,7 @@ async fn room_that_comes_between_the_look_and_the_sleep_is_not_slept_through() {
     let lacks = dispatcher.start_writes(PATIENCE);
     assert_eq!(lacks, Lacks::Room);
     drop(turn);
-    timeout(SOON, dispatcher.wait(lacks, PATIENCE)).await.unwrap();
+    timeout(SOON, dispatcher.wait(lacks, PATIENCE, false)).await.unwrap();
     assert_eq!(dispatcher.start_writes(PATIENCE), Lacks::Writer);
     assert_eq!(dispatcher.writes.len(), 1);
 }
@@ -76,7 +76,23 @@ async fn a_drain_that_begins_between_the_look_and_the_sleep_is_not_slept_through
     dispatcher.shared.queue.arrival().await;
     let far = Lacks::Entries(Some(Instant::now() + Duration::from_mins(10)));
     dispatcher.shared.drain.cancel();
-    timeout(SOON, dispatcher.wait(far, PATIENCE)).await.unwrap();
+    timeout(SOON, dispatcher.wait(far, PATIENCE, false)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_heard_by_an_output_that_never_waits_for_more() {
+    let dispatcher = &mut dispatcher();
+    dispatcher.shared.queue.arrival().await;
+    dispatcher.shared.drain.cancel();
+    let nothing = dispatcher.wait(Lacks::Entries(None), Duration::ZERO, false);
+    timeout(SOON, nothing).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_hurried_for_the_memory_of_what_is_not_there() {
+    let dispatcher = dispatcher();
+    let _waiter = dispatcher.shared.wanted.waiter();
+    assert_eq!(dispatcher.patience(false), PATIENCE, "the line is still in the queue");
 }
 
 #[tokio::test(start_paused = true)]

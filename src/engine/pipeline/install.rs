@@ -249,7 +249,7 @@ impl Running {
             stages: Vec::new(),
             router,
             dead_letters: Arc::clone(&self.dead_letters),
-            wanted: self.patient.wanted(),
+            memory: self.patient.clone(),
             reading: stop.reading.clone(),
             rewires: receiver,
         };

@@ -49,6 +49,11 @@ impl Entry {
         batch.permit.as_ref().map_or(self.bytes, |permit| permit.bytes().max(self.bytes))
     }
 
+    /// It is of what its source can read again, and nowhere but in memory.
+    pub(crate) fn holds_memory(&self) -> bool {
+        self.way == Way::Kept && !self.on_disk
+    }
+
     /// Tells its source what became of it.
     pub(crate) fn resolve(self, fate: Fate) {
         if let Some(receipt) = self.receipt {

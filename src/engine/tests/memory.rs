@@ -74,6 +74,7 @@ fn lane(
     folder: &tempfile::TempDir,
     stages: Vec<Stage>,
     streams: usize,
+    memory: &Memory,
 ) -> (tokio::sync::mpsc::Sender<Batch>, Arc<Queue>, Arc<Plugin>) {
     let telemetry = Telemetry::new("h".into(), Vec::new(), Pressure::default());
     let (router, queue) = port(None);
@@ -87,7 +88,7 @@ fn lane(
         stages,
         router,
         dead_letters: Arc::new(DeadLetters::new(folder.path(), telemetry)),
-        wanted: Wanted::default(),
+        memory: memory.clone(),
         reading: CancellationToken::new(),
         rewires: tokio::sync::mpsc::channel(1).1,
     };
@@ -98,8 +99,9 @@ fn lane(
 #[tokio::test(start_paused = true)]
 async fn a_stream_too_many_goes_on_through_the_lane_with_the_labels_of_all_that_are() {
     let folder = tempfile::tempdir().unwrap();
-    let (sender, queue, input) = lane(&folder, Vec::new(), 1);
-    sender.send(batch(&Memory::new(1000), 100)).await.unwrap();
+    let memory = Memory::new(1000);
+    let (sender, queue, input) = lane(&folder, Vec::new(), 1, &memory);
+    sender.send(batch(&memory, 100)).await.unwrap();
     until("both lines", || !queue.is_idle()).await;
     let entry = queue.pop().unwrap();
     let Events::Logs(logs) = &entry.piece.batch.events else { panic!("lines") };
@@ -116,9 +118,10 @@ async fn parsed_fields_get_memory_before_a_source_that_asked_for_more_later() {
         rebuild: Box::new(|| Ok(Box::new(Parse))),
         state: Plugin::new(Role::Processor, "parse", &"parse".into()),
     };
-    let (sender, queue, _) = lane(&folder, vec![stage], 10);
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
-    let memory = Memory::new(fields + 250);
+    let memory = Memory::new(4 * (fields + 100));
+    let _others = memory.acquire(3 * (fields + 100) - 150).await;
+    let (sender, queue, _) = lane(&folder, vec![stage], 10, &memory);
     sender.send(batch(&memory, 100)).await.unwrap();
     until("the first", || !queue.is_idle()).await;
     sender.send(batch(&memory, 100)).await.unwrap();
@@ -142,9 +145,9 @@ async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way(
         rebuild: Box::new(|| Ok(Box::new(Parse))),
         state: Plugin::new(Role::Processor, "parse", &"parse".into()),
     };
-    let (sender, queue, _) = lane(&folder, vec![stage], 10);
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
     let memory = Memory::new(fields + 250);
+    let (sender, queue, _) = lane(&folder, vec![stage], 10, &memory);
     sender.send(batch(&memory, 100)).await.unwrap();
     until("the first", || !queue.is_idle()).await;
     assert_eq!(memory.used(), 100 + fields);

@@ -68,17 +68,19 @@ fn inputs_of_idle_topics_leave_the_memory_to_the_one_that_has_messages() {
     const MESSAGES: u64 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let (broker, loki) = (Broker::start(folder.path()), Server::start("loki", folder.path()));
-    let mut config = "[agent]\nmemory = \"8MiB\"\n".to_owned();
     // The last that begins would be the one without.
-    for topic in ["idle-1", "idle-2", "idle-3", "logs-topic"] {
-        broker.topic(topic, 1, &[]);
-        config += &format!(
+    let topics = ["idle-1", "idle-2", "idle-3", "logs-topic"];
+    topics.iter().for_each(|topic| broker.topic(topic, 1, &[]));
+    let input = |topic: &&str| {
+        format!(
             "[[inputs.kafka]]\nalias = {topic:?}\nbrokers = [{:?}]\ntopics = [{topic:?}]\nlabels = {{ job = {topic:?} }}\n\
              fields = {{ offset = \"%{{offset}}\", partition = \"%{{partition}}\" }}\n",
             broker.address()
-        );
-    }
-    config += &format!("[[outputs.loki]]\nurl = \"{}\"\n", loki.url);
+        )
+    };
+    let inputs: String = topics.iter().map(input).collect();
+    let config =
+        format!("[agent]\nmemory = \"8MiB\"\n{inputs}[[outputs.loki]]\nurl = \"{}\"\n", loki.url);
     broker.produce("logs-topic", 0..MESSAGES, |number| format!("message {number:0200}"));
     broker.produce("idle-3", 0..1, |_| "not quite".to_owned());
     let agent = Agent::start(&folder.path().join("agent"), &config);
