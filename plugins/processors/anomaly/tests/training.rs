@@ -351,7 +351,9 @@ fn a_group_that_found_no_place_for_its_training_asks_before_its_next_frame() {
     rig.tick(rig.now_ms + 200);
     assert_eq!((rig.detector.groups.len(), asked(&rig)), (1, 0), "there is no place yet");
     std::thread::spawn(work);
-    others.into_iter().for_each(|other| assert_eq!(other.wait(), Some(())));
+    for other in others {
+        assert_eq!(other.wait(), Some(()));
+    }
     rig.tick(rig.now_ms + 300);
     assert_eq!(asked(&rig), 1, "and not a minute later");
 }

@@ -70,7 +70,9 @@ fn inputs_of_idle_topics_leave_the_memory_to_the_one_that_has_messages() {
     let (broker, loki) = (Broker::start(folder.path()), Server::start("loki", folder.path()));
     // The last that begins would be the one without.
     let topics = ["idle-1", "idle-2", "idle-3", "logs-topic"];
-    topics.iter().for_each(|topic| broker.topic(topic, 1, &[]));
+    for topic in topics {
+        broker.topic(topic, 1, &[]);
+    }
     let input = |topic: &&str| {
         format!(
             "[[inputs.kafka]]\nalias = {topic:?}\nbrokers = [{:?}]\ntopics = [{topic:?}]\nlabels = {{ job = {topic:?} }}\n\
