@@ -170,9 +170,10 @@ impl Lane {
             }
         };
         tokio::select! {
-            () = grow(permit, bytes, self.memory.capacity()) => {}
+            () = grow(permit, bytes, self.memory.capacity()) => return,
             () = nothing_to_come => {}
         }
+        let _went_on_uncharged = !permit.try_grow(bytes); // the last of it may have come back since
     }
 }
 
