@@ -1,7 +1,7 @@
 //! The embedded store of frames, incidents and model state: SQLite in WAL mode, one file, one owning thread.
 //!
-//! Writes go into a bounded queue and return at once, a frame after 50 ms at most when it is full; the thread groups them into one transaction a second. A read
-//! is answered by the same thread after all that was queued before it. A commit survives the end of the process;
+//! Writes go into a bounded queue and return at once, a frame after 50 ms at most when it is full; the thread groups them into
+//! one transaction a second. A read is answered by the same thread after all that was queued before it. A commit survives the end of the process;
 //! the end of the machine may take the last seconds, unless [`History::flush`] was called (`synchronous = NORMAL`,
 //! <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!

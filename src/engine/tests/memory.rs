@@ -69,6 +69,14 @@ impl Transform for Parse {
     }
 }
 
+fn parsing() -> Stage {
+    Stage {
+        transform: Box::new(Parse),
+        rebuild: Box::new(|| Ok(Box::new(Parse))),
+        state: Plugin::new(Role::Processor, "parse", &"parse".into()),
+    }
+}
+
 /// A lane that runs, with these stages and room for so many streams.
 fn lane(
     folder: &tempfile::TempDir,
@@ -113,15 +121,10 @@ async fn a_stream_too_many_goes_on_through_the_lane_with_the_labels_of_all_that_
 #[tokio::test(start_paused = true)]
 async fn parsed_fields_get_memory_before_a_source_that_asked_for_more_later() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage {
-        transform: Box::new(Parse),
-        rebuild: Box::new(|| Ok(Box::new(Parse))),
-        state: Plugin::new(Role::Processor, "parse", &"parse".into()),
-    };
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
     let memory = Memory::new(4 * (fields + 100));
     let _others = memory.acquire(3 * (fields + 100) - 150).await;
-    let (sender, queue, _) = lane(&folder, vec![stage], 10, &memory);
+    let (sender, queue, _) = lane(&folder, vec![parsing()], 10, &memory);
     sender.send(batch(&memory, 100)).await.unwrap();
     until("the first", || !queue.is_idle()).await;
     sender.send(batch(&memory, 100)).await.unwrap();
@@ -140,14 +143,9 @@ async fn parsed_fields_get_memory_before_a_source_that_asked_for_more_later() {
 #[tokio::test(start_paused = true)]
 async fn parsed_fields_are_charged_and_wait_for_memory_while_some_is_on_its_way() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage {
-        transform: Box::new(Parse),
-        rebuild: Box::new(|| Ok(Box::new(Parse))),
-        state: Plugin::new(Role::Processor, "parse", &"parse".into()),
-    };
     let fields = 2 * (size_of::<Fields>() + 10 * size_of::<Field>());
     let memory = Memory::new(fields + 250);
-    let (sender, queue, _) = lane(&folder, vec![stage], 10, &memory);
+    let (sender, queue, _) = lane(&folder, vec![parsing()], 10, &memory);
     sender.send(batch(&memory, 100)).await.unwrap();
     until("the first", || !queue.is_idle()).await;
     assert_eq!(memory.used(), 100 + fields);
